@@ -1,0 +1,57 @@
+"""What can go wrong, by name. Every message is one line that says what is wrong, where, and what to do about it."""
+
+
+class ManyEyesError(Exception):
+    """Base of every error that manyeyes raises on purpose; the command line prints it as one line."""
+
+
+class UnknownNameError(ManyEyesError, KeyError):
+    """A name that no registry holds (a card, zoo, gate, fusion …)."""
+
+    def __str__(self) -> str:
+        # KeyError would print the message's repr, quotes and all.
+        return str(self.args[0])
+
+
+class MissingExtraError(ManyEyesError, ImportError):
+    """A feature needs an optional package that is not installed."""
+
+
+class OfflineError(ManyEyesError):
+    """Something must be fetched, and the network is not allowed."""
+
+
+class FetchError(ManyEyesError):
+    """The user's package client or hub could not deliver a file."""
+
+
+class ChecksumError(ManyEyesError):
+    """A downloaded or stored file is not the one that its card or config names."""
+
+
+class UnsafeArchiveError(ManyEyesError):
+    """An archive holds a path that would land outside its folder, a link, or more bytes than it should."""
+
+
+class CardError(ManyEyesError):
+    """A card that cannot be right: wrong fields, wrong dimension, or an embedding that is not the reference one."""
+
+
+class LicenceError(ManyEyesError):
+    """Weights whose licence is not declared, and which the user has not accepted."""
+
+
+class PhotoSourceError(ManyEyesError, ValueError):
+    """A folder or manifest from which no labelled photos can be read."""
+
+
+class TooManyRejectedError(ManyEyesError, ValueError):
+    """More photos than allowed could not be read."""
+
+
+class StoreError(ManyEyesError):
+    """The feature store cannot be read or written."""
+
+
+class BundleError(ManyEyesError):
+    """A folder that is not a bundle, is damaged, or was changed after it was written."""

@@ -1,0 +1,59 @@
+"""One backbone, ready to look at photos."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets import NETS, Encoder, FloatArray
+from manyeyes.backbones.preprocess import normalise
+from manyeyes.backbones.weights import ensure_weights, weights_sha256
+
+TOP_LABELS = 10
+# The tap that every backbone has: the pooled features just before its source head.
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What one backbone says of B photos.
+
+    blocks : tap → (B, D) float32.
+    label_index, label_probability : the ten most probable source labels, (B, 10) int16 and float32, or None.
+    """
+
+    blocks: dict[str, FloatArray]
+    label_index: npt.NDArray[np.int16] | None
+    label_probability: FloatArray | None
+
+
+class Backbone:
+    """A card with its weights loaded. ``framed`` photos go in, an :class:`Embedding` comes out."""
+
+    def __init__(self, card: Card, encoder: Encoder, weights: str) -> None:
+        self.card = card
+        self.weights = weights
+        self._encoder = encoder
+
+    @classmethod
+    def load(cls, card: Card, accept_undeclared_licence: bool = False) -> "Backbone":
+        """Fetch the weights if need be and load them. Raises what :func:`ensure_weights` raises."""
+        folder = ensure_weights(card, accept_undeclared_licence)
+        return cls(card, NETS[card.net]().load(card, folder), weights_sha256(card))
+
+    def embed(self, framed: npt.NDArray[np.uint8]) -> Embedding:
+        """Look at photos that were already framed for this card: (B, S, S, 3) uint8 RGB."""
+        look = self._encoder(normalise(framed, self.card.preprocessing))
+        if look.logits is None or self.card.labels is None:
+            return Embedding({FINAL: look.features}, None, None)
+        return Embedding({FINAL: look.features}, *_top_labels(look.logits))
+
+
+def _top_labels(logits: FloatArray) -> tuple[npt.NDArray[np.int16], FloatArray]:
+    """The softmax of (B, L) logits, its ten largest entries in falling order."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    index = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP_LABELS]
+    return index.astype(np.int16), np.take_along_axis(probabilities, index, axis=1)

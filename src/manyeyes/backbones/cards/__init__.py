@@ -1,0 +1,1 @@
+"""The cards that manyeyes ships, one file a zoo."""

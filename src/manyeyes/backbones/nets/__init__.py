@@ -1,0 +1,42 @@
+"""Networks: how a weight file is read, and how it becomes something that looks at photos."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from manyeyes.backbones.card import Card
+from manyeyes.registry import Registry
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Look(NamedTuple):
+    """What an encoder saw in B photos: embeddings (B, D), and source-label logits (B, L) when the net has a head."""
+
+    features: FloatArray
+    logits: FloatArray | None
+
+
+class Encoder(Protocol):
+    """Normalised pixels (B, 3, S, S), float32 → :class:`Look`. Safe to call from one thread at a time."""
+
+    def __call__(self, pixels: FloatArray) -> Look: ...
+
+
+class Net(Protocol):
+    """``prepare`` turns a fetched file into our own safe files in ``folder``; ``load`` builds an encoder from them."""
+
+    def prepare(self, fetched: Path, card: Card, folder: Path) -> None: ...
+
+    def load(self, card: Card, folder: Path) -> Encoder: ...
+
+
+NETS = Registry(
+    "nets",
+    {
+        "timm": "manyeyes.backbones.nets.timm_net:TimmNet",
+        "onnx": "manyeyes.backbones.nets.onnx_net:OnnxNet",
+    },
+)

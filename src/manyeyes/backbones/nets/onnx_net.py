@@ -1,0 +1,71 @@
+"""Any ONNX image encoder as a backbone, run by onnxruntime."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets import Encoder, FloatArray, Look
+from manyeyes.errors import CardError, MissingExtraError
+
+GRAPH = "model.onnx"
+
+
+class OnnxNet:
+    """An ONNX graph with one image input (B, 3, S, S).
+
+    Its first output of ``card.dimension`` columns is the embedding; with a label space, the next other two-dimensional
+    output is the source head's logits.
+    """
+
+    def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
+        shutil.copyfile(fetched, folder / GRAPH)
+
+    def load(self, card: Card, folder: Path) -> Encoder:
+        return OnnxEncoder(card, folder / GRAPH)
+
+
+def open_session(path: Path):  # type: ignore[no-untyped-def]
+    """An onnxruntime session on the CPU. Raises MissingExtraError, or CardError when the file is no ONNX graph."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("ONNX backbones need onnxruntime: pip install 'manyeyes[onnx]'") from None
+    try:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise CardError(f"{path} is not an ONNX graph that onnxruntime can run: {str(error)[:200]}") from None
+
+
+class OnnxEncoder:
+    def __init__(self, card: Card, path: Path) -> None:
+        self._session = open_session(path)
+        self._input = self._session.get_inputs()[0]
+        self._dimension = card.dimension
+        self._has_head = card.labels is not None
+
+    def __call__(self, pixels: FloatArray) -> Look:
+        # A graph exported with a fixed batch is fed in slices of that size.
+        fixed = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
+        if fixed is None or fixed == len(pixels):
+            return self._run(pixels)
+        looks = [self._run(_padded(pixels[start : start + fixed], fixed)) for start in range(0, len(pixels), fixed)]
+        features = np.concatenate([look.features for look in looks])[: len(pixels)]
+        logits = [look.logits for look in looks if look.logits is not None]
+        return Look(features, np.concatenate(logits)[: len(pixels)] if logits else None)
+
+    def _run(self, pixels: FloatArray) -> Look:
+        outputs = [out for out in self._session.run(None, {self._input.name: pixels}) if getattr(out, "ndim", 0) >= 2]
+        flat = [output.reshape(len(pixels), -1).astype(np.float32) for output in outputs]
+        embeddings = [index for index, output in enumerate(flat) if output.shape[1] == self._dimension]
+        if not embeddings:
+            shapes = [output.shape for output in flat]
+            raise CardError(f"the ONNX graph has no output of {self._dimension} columns, only {shapes}")
+        others = [output for index, output in enumerate(flat) if index != embeddings[0]]
+        return Look(flat[embeddings[0]], others[0] if self._has_head and others else None)
+
+
+def _padded(pixels: FloatArray, size: int) -> FloatArray:
+    return pixels if len(pixels) == size else np.concatenate([pixels, np.repeat(pixels[-1:], size - len(pixels), 0)])

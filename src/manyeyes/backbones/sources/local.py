@@ -1,0 +1,20 @@
+"""``local:PATH`` and ``onnx:PATH`` — weights that already lie on this machine."""
+
+from pathlib import Path
+
+from manyeyes.backbones.sources import check_sha256
+from manyeyes.errors import FetchError
+
+
+class LocalSource:
+    """A file, or a folder in which ``inside`` names the file."""
+
+    needs_network = False
+
+    def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path:
+        path = Path(where).expanduser() / inside if inside else Path(where).expanduser()
+        if not path.is_file():
+            raise FetchError(f"there is no weight file at {path}")
+        if sha256 is not None:
+            check_sha256(path, sha256, str(path))
+        return path

@@ -17,6 +17,7 @@ LITE = (
         macs=0.40,
         licence="Apache-2.0",
         paper=_EFFICIENTNET,
+        reference=(0.30184, 0.00803, 0.01113, -0.00486, -0.01276, -0.00588, -0.01997, -0.04476),
     ),
     Card(
         name="efficientnet-lite2",
@@ -30,6 +31,7 @@ LITE = (
         macs=0.89,
         licence="Apache-2.0",
         paper=_EFFICIENTNET,
+        reference=(0.38159, -0.0125, 0.03101, 0.0085, 0.01209, 0.01066, -0.0049, 0.03162),
     ),
     Card(
         name="mobilenet-v2",
@@ -43,5 +45,6 @@ LITE = (
         macs=0.31,
         licence="MIT",
         paper="https://arxiv.org/abs/1801.04381",
+        reference=(0.56531, -0.00606, -0.00816, 0.03482, 0.00355, 0.01704, 0.00107, 0.01019),
     ),
 )

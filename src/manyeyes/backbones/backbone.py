@@ -20,7 +20,8 @@ class Embedding:
     """What one backbone says of B photos.
 
     blocks : tap → (B, D) float32.
-    label_index, label_probability : the ten most probable source labels, (B, 10) int16 and float32, or None.
+    label_index, label_probability : the ten most probable source labels (all of them when there are fewer),
+        (B, 10) int16 and float32, or None.
     """
 
     blocks: dict[str, FloatArray]

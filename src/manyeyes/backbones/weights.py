@@ -1,16 +1,17 @@
 """A card's weights on this machine: fetch once, check, convert to safetensors, verify, keep."""
 
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from manyeyes import __version__
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS
 from manyeyes.backbones.sources import SOURCES, sha256_of
-from manyeyes.errors import LicenceError, OfflineError
+from manyeyes.errors import ChecksumError, LicenceError, OfflineError
 from manyeyes.home import cache_home, is_offline
 from manyeyes.progress import waiting
 
@@ -23,47 +24,61 @@ def weights_folder(card: Card) -> Path:
 
 
 def is_here(card: Card) -> bool:
-    """True when the weights are on this machine, whole: the record is written last."""
+    """True when the weights are on this machine, whole: their folder gets its name last."""
     return (weights_folder(card) / RECORD).is_file()
 
 
 def weights_sha256(card: Card) -> str:
     """The sha256 of the converted weights: what identifies this backbone in cache keys and bundles."""
-    record = json.loads((weights_folder(card) / RECORD).read_text(encoding="utf-8"))
-    return str(record["weights_sha256"])
+    return str(_read_record(card)["weights_sha256"])
 
 
 def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     """The folder with the card's weights, fetched now if need be.
 
     Raises OfflineError when they would have to come over a network that is not allowed, LicenceError when nobody
-    declares their licence and the user has not accepted that, and what the source or the verification raises.
+    declares their licence and the user has not accepted that, ChecksumError when they were damaged since they were
+    fetched, and what the source or the verification raises.
     """
-    folder = weights_folder(card)
-    if card.licence is None and not accept_undeclared_licence and card.scheme not in ("local", "onnx"):
+    if card.licence is None and not accept_undeclared_licence and not card.is_local:
         raise LicenceError(
             f"the publisher of {card.name} declares no licence: add --accept-undeclared-licence "
             "(accept_undeclared_licence=True) if you may use it all the same, or leave it out of the zoo"
         )
-    if is_here(card) and not _is_changed_local_file(card):
+    folder = weights_folder(card)
+    if _is_up_to_date(card):
+        _refuse_damaged(card)
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of two processes that want the same weights, one fetches them and the other waits.
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not _is_up_to_date(card):
+            _fetch(card, folder)
+    return folder
+
+
+def _fetch(card: Card, folder: Path) -> None:
     source = SOURCES[card.scheme]()
-    if source.needs_network and is_offline():
+    if is_offline() and source.needs_network(card.where, card.inside):
+        word = card.source if card.scheme == "timm" else card.name
         raise OfflineError(
             f"the weights of {card.name} are not on this machine and the network is off: run "
-            f"`manyeyes backbones pull {card.name}` where there is a network, and bring {folder} here"
+            f"`manyeyes backbones pull {word}` where there is a network, and bring {folder} here"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
+    scratch = folder.with_name(f".fetching-{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # what a process that was killed left behind
+    try:
         with waiting(f"fetching {card.name}"):
-            fetched = source.fetch(card.where, card.inside, card.sha256, _made(Path(scratch) / "fetched"))
-        prepared = _made(Path(scratch) / "prepared")
+            fetched = source.fetch(card.where, card.inside, card.sha256, _made(scratch / "fetched"))
+        prepared = _made(scratch / "prepared")
         with waiting(f"converting {card.name}"):
             NETS[card.net]().prepare(fetched, card, prepared)
             _verify(card, prepared)
         _record(card, fetched, prepared)
-        _move_into_place(prepared, folder)
-    return folder
+        shutil.rmtree(folder, ignore_errors=True)  # the weights of a local file that has changed
+        prepared.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _verify(card: Card, prepared: Path) -> None:
@@ -73,34 +88,39 @@ def _verify(card: Card, prepared: Path) -> None:
 
 
 def _record(card: Card, fetched: Path, prepared: Path) -> None:
-    (weights,) = (path for path in prepared.iterdir() if path.is_file())
     record = {
         "card": card.to_dict(),
-        "weights_sha256": sha256_of(weights),
+        "weights_sha256": sha256_of(_weight_file(prepared)),
         "fetched_sha256": sha256_of(fetched) if fetched.is_file() else card.sha256,
         "manyeyes": __version__,
     }
     (prepared / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def _is_changed_local_file(card: Card) -> bool:
+def _read_record(card: Card) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((weights_folder(card) / RECORD).read_text(encoding="utf-8"))
+    return record
+
+
+def _weight_file(folder: Path) -> Path:
+    (weights,) = (path for path in folder.iterdir() if path.name != RECORD)
+    return weights
+
+
+def _is_up_to_date(card: Card) -> bool:
     """A file that the user may overwrite under the same path is looked at again each time."""
-    if card.scheme not in ("local", "onnx"):
+    if not is_here(card):
         return False
-    path = Path(card.where).expanduser() / card.inside
-    record = json.loads((weights_folder(card) / RECORD).read_text(encoding="utf-8"))
-    return path.is_file() and sha256_of(path) != record["fetched_sha256"]
+    path = Path(card.where).expanduser()
+    return not (card.is_local and path.is_file() and sha256_of(path) != _read_record(card)["fetched_sha256"])
 
 
-def _move_into_place(prepared: Path, folder: Path) -> None:
-    """Put the finished folder under its name at once; of two processes that finish together the later one wins."""
-    if folder.exists():
-        stale = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".stale-"))
-        os.replace(folder, stale / "old")
-        shutil.rmtree(stale, ignore_errors=True)
-    os.replace(prepared, folder)
+def _refuse_damaged(card: Card) -> None:
+    folder = weights_folder(card)
+    if sha256_of(_weight_file(folder)) != weights_sha256(card):
+        raise ChecksumError(f"the weights of {card.name} were damaged: delete {folder}, and they are fetched again")
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return folder

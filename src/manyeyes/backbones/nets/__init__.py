@@ -38,5 +38,11 @@ NETS = Registry(
     {
         "timm": "manyeyes.backbones.nets.timm_net:TimmNet",
         "onnx": "manyeyes.backbones.nets.onnx_net:OnnxNet",
+        "keras-resnet": "manyeyes.backbones.nets.keras_resnet:KerasResNet",
+        "keras-xception": "manyeyes.backbones.nets.keras_xception:KerasXception",
+        "fid-inception": "manyeyes.backbones.nets.fid_inception:FidInception",
+        "flax-vgg": "manyeyes.backbones.nets.flax_vgg:FlaxVgg",
+        "tflite-mobilenet": "manyeyes.backbones.nets.tflite_mobilenet:TfliteMobileNet",
+        "pickled-squeezenet": "manyeyes.backbones.nets.squeezenet:PickledSqueezeNet",
     },
 )

@@ -1,6 +1,7 @@
 """Any architecture of timm."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -41,9 +42,10 @@ class TimmNet(TorchNet):
         return {f"model.{name}": tensor for name, tensor in state.items()}
 
 
-def create(card: Card) -> nn.Module:
+def create(card: Card, **options: Any) -> nn.Module:
     """The card's architecture with random weights, with its source head when the card has a label space."""
-    options = {} if card.labels is not None else {"num_classes": 0}
+    if card.labels is None:
+        options["num_classes"] = 0
     try:
         model: nn.Module = timm.create_model(card.architecture, pretrained=False, **options)
     except RuntimeError as error:

@@ -15,7 +15,7 @@ class Source(Protocol):
     Raises FetchError, ChecksumError or UnsafeArchiveError. ``needs_network`` is False for what already lies here.
     """
 
-    needs_network: bool
+    def needs_network(self, where: str, inside: str) -> bool: ...
 
     def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path: ...
 

@@ -1,8 +1,11 @@
 """Take one file or folder out of a zip or tar archive that a stranger may have made."""
 
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -13,6 +16,18 @@ from manyeyes.errors import FetchError, UnsafeArchiveError
 # No weights or sample photos of ours come near this; an archive that unpacks to more is a bomb or a mistake.
 MAX_BYTES = 4 * 2**30
 
+# What the standard library raises for archives that are cut short, damaged, encrypted or packed in unknown ways.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+
 Member = tuple[PurePosixPath, int, IO[bytes]]
 
 
@@ -21,53 +36,52 @@ def take(archive: Path, inside: str, folder: Path, strip: int = 0) -> Path:
 
     ``strip`` leading path parts are left out of every member's name first (npm puts everything below ``package/``).
     Only regular files are copied, and only below ``folder``. Returns the path of the file or folder taken out.
-    Raises UnsafeArchiveError for a member that would land elsewhere or for too many bytes, FetchError when there is
-    nothing called ``inside``.
+    Raises UnsafeArchiveError for a member that would land elsewhere or for too many bytes, FetchError when the archive
+    is damaged or holds nothing called ``inside``.
     """
     wanted = PurePosixPath(inside)
-    left = MAX_BYTES
-    for name, size, stream in _members(archive):
-        relative = PurePosixPath(*name.parts[strip:])
-        if relative != wanted and wanted not in relative.parents:
-            continue
-        if relative.is_absolute() or ".." in relative.parts or "\\" in str(relative) or ":" in str(relative):
-            raise UnsafeArchiveError(f"{archive.name} holds the path {str(name)!r}, which leads out of its folder")
-        left -= size
-        if left < 0:
-            raise UnsafeArchiveError(f"{archive.name} unpacks to more than {MAX_BYTES / 2**30:.0f} GB")
-        target = folder / relative
+    _refuse_escape(wanted, archive)
+    left, found = MAX_BYTES, False
+    with _readable(archive):
+        for name, size, stream in _members(archive):
+            relative = PurePosixPath(*name.parts[strip:])
+            if not relative.parts or (relative != wanted and wanted not in relative.parents):
+                continue
+            _refuse_escape(relative, archive)
+            left -= size
+            if left < 0:
+                raise UnsafeArchiveError(f"{archive.name} unpacks to more than {MAX_BYTES / 2**30:.0f} GB")
+            _write(stream, folder / relative, archive)
+            found = True
+    if not found:
+        raise FetchError(f"{archive.name} holds nothing called {inside!r}")
+    return folder / wanted
+
+
+def _refuse_escape(path: PurePosixPath, archive: Path) -> None:
+    if path.is_absolute() or ".." in path.parts or set(str(path)) & set("\\:\0"):
+        raise UnsafeArchiveError(f"{archive.name}: the path {str(path)!r} leads out of its folder")
+
+
+def _write(stream: IO[bytes], target: Path, archive: Path) -> None:
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
-            shutil.copyfileobj(_AtMost(stream, size, archive.name), file)
-    taken = folder / wanted
-    if not taken.exists():
-        raise FetchError(f"{archive.name} holds nothing called {inside!r}")
-    return taken
-
-
-class _AtMost:
-    """A stream that refuses to give more bytes than its archive's directory promised."""
-
-    def __init__(self, stream: IO[bytes], size: int, archive: str) -> None:
-        self._stream, self._left, self._archive = stream, size, archive
-
-    def read(self, count: int = -1) -> bytes:
-        data = self._stream.read(count)
-        self._left -= len(data)
-        if self._left < 0:
-            raise UnsafeArchiveError(f"{self._archive} holds a member that is larger than it says")
-        return data
+            shutil.copyfileobj(stream, file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise UnsafeArchiveError(f"{archive.name} holds {target.name!r} both as a file and as a folder") from None
 
 
 def _members(archive: Path) -> Iterator[Member]:
+    """Every regular file's name, size and bytes; both libraries give no more bytes than that size, whatever follows."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
-                if not info.is_dir():
+                if not info.filename.endswith("/"):
                     with file.open(info) as stream:
                         yield PurePosixPath(info.filename), info.file_size, stream
         return
-    with _open_tar(archive) as tar:
+    with tarfile.open(archive) as tar:
         for entry in tar:
             # Links, devices and folders have no bytes of their own; a link could lead anywhere.
             extracted = tar.extractfile(entry) if entry.isreg() else None
@@ -77,9 +91,8 @@ def _members(archive: Path) -> Iterator[Member]:
 
 
 @contextmanager
-def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+def _readable(archive: Path) -> Iterator[None]:
     try:
-        with tarfile.open(archive) as tar:
-            yield tar
-    except tarfile.ReadError as error:
-        raise FetchError(f"{archive.name} is neither a zip nor a tar archive: {error}") from None
+        yield
+    except _DAMAGED as error:
+        raise FetchError(f"{archive.name} cannot be read as a zip or tar archive: {error}") from None

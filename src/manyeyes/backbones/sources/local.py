@@ -7,12 +7,13 @@ from manyeyes.errors import FetchError
 
 
 class LocalSource:
-    """A file, or a folder in which ``inside`` names the file."""
+    """A file, left where it is."""
 
-    needs_network = False
+    def needs_network(self, where: str, inside: str) -> bool:
+        return False
 
     def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path:
-        path = Path(where).expanduser() / inside if inside else Path(where).expanduser()
+        path = Path(where).expanduser()
         if not path.is_file():
             raise FetchError(f"there is no weight file at {path}")
         if sha256 is not None:

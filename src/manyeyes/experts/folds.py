@@ -1,0 +1,42 @@
+"""Folds that bear small classes, and what a fold that lacks a class can say of it."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedKFold
+
+# The log-probability that is given to a class which was absent from the rows an expert learnt from.
+LOG_UNSEEN = float(np.log(1e-6))
+
+Rows = npt.NDArray[np.int64]
+
+
+def folds(y: npt.NDArray[np.int64], count: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """Stratified (train, held-out) rows: ``count`` folds, or fewer when even the largest class has fewer photos.
+
+    A class of one photo is absent from one fold's training rows. Nothing is yielded when there is nothing to hold out:
+    no class has two photos.
+    """
+    count = min(count, int(np.bincount(y).max()))
+    if count < 2:
+        return
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # scikit-learn warns of classes with fewer photos than folds; they are what this function is for.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(splitter.split(np.zeros(len(y)), y))
+    yield from splits
+
+
+def spread_to_all_classes(
+    log_proba: npt.NDArray[np.float64], present: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.float64]:
+    """From columns for the classes ``present`` to columns for all: (n, count), each row still summing to one."""
+    if len(present) == count:
+        return log_proba
+    unseen = count - len(present)
+    spread = np.full((len(log_proba), count), LOG_UNSEEN)
+    spread[:, present] = log_proba + np.log1p(-unseen * np.exp(LOG_UNSEEN))
+    return spread

@@ -1,0 +1,136 @@
+"""The paper's expert: L2-regularised softmax regression, ``c(h) = softmax(U h + b)`` ("All Together Now!", sec. 3)."""
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts.classifier import LogProbaClassifier
+from manyeyes.experts.folds import folds, spread_to_all_classes
+from manyeyes.experts.weights import class_weights
+
+# From far too strong to far too weak for standardised columns; the path is walked in this order with warm starts.
+STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-5.0, 1.0, 0.5))
+
+
+class SoftmaxRegression(LogProbaClassifier):
+    """Softmax regression on standardised columns, its L2 strength chosen by inner cross-validated log loss.
+
+    Parameters
+    ----------
+    C : inverse strength of the penalty, or None to choose it among twelve values from 1e-5 to 3.
+    class_weight : None, "balanced", or a dict class → weight.
+    cv : folds of the inner cross-validation, which also gives ``out_of_fold_``.
+    random_state : seed of the folds.
+
+    Attributes
+    ----------
+    classes_ : (C,), sorted.
+    coef_, intercept_ : (C, D) and (C,), for the raw (not standardised) columns.
+    C_ : the inverse strength that was used.
+    out_of_fold_ : (n, C) log-probabilities of the training rows, each from the folds that did not hold it.
+
+    >>> import numpy as np
+    >>> X = np.array([[0.0], [0.2], [0.9], [1.1]])
+    >>> SoftmaxRegression(cv=2).fit(X, ["no", "no", "yes", "yes"]).predict([[0.1], [1.0]]).tolist()
+    ['no', 'yes']
+    """
+
+    def __init__(
+        self, C: float | None = None, class_weight: ClassWeight = None, cv: int = 5, random_state: int = 0
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.cv = cv
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        labels = self._learn_classes(y)
+        weights = class_weights(self.class_weight, self.classes_, labels)
+        mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        scale[scale <= 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0
+        rows, to_columns = _sample_space((X - mean) / scale)
+
+        strengths = STRENGTHS if self.C is None else (self.C,)
+        opinions = self._out_of_fold(rows, labels, weights, strengths)
+        every = range(len(self.classes_))
+        losses = [log_loss(labels, np.exp(one), sample_weight=weights, labels=every) for one in opinions]
+        best = int(np.argmin(losses))
+        self.C_ = strengths[best]
+        self.out_of_fold_: FloatArray = opinions[best]
+
+        (fitted,) = _walk(rows, labels, weights, (self.C_,))
+        coef, intercept = _as_softmax(fitted)
+        self.coef_ = (coef @ to_columns) / scale
+        self.intercept_ = intercept - self.coef_ @ mean
+        return self
+
+    def predict_log_proba(self, X: Any) -> FloatArray:
+        log_proba: FloatArray = log_softmax(self._logits(X), axis=1)
+        return log_proba
+
+    def _logits(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        logits: FloatArray = X @ self.coef_.T + self.intercept_
+        return logits
+
+    def _out_of_fold(
+        self, rows: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, strengths: tuple[float, ...]
+    ) -> list[FloatArray]:
+        """For each strength the held-out rows' log-probabilities (n, C); uniform where no fold holds a row out."""
+        count = len(self.classes_)
+        opinions = [np.full((len(labels), count), -np.log(count)) for _ in strengths]
+        for train, held in folds(labels, self.cv, self.random_state):
+            if len(np.unique(labels[train])) < 2:
+                continue
+            path = _walk(rows[train], labels[train], weights[train], strengths)
+            for opinion, fitted in zip(opinions, path, strict=True):
+                opinion[held] = spread_to_all_classes(fitted.predict_log_proba(rows[held]), fitted.classes_, count)
+        return opinions
+
+
+def _sample_space(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Rows in the space that they span, (n, r), and the map from there back to columns, (r, D).
+
+    An L2-penalised linear model lies in the span of its rows, so with more columns than rows this changes nothing but
+    the time: the solver then works on n instead of D columns.
+    """
+    if X.shape[1] <= X.shape[0]:
+        return X, np.eye(X.shape[1])
+    values, vectors = np.linalg.eigh(X @ X.T)
+    kept = values > 1e-10 * max(values[-1], 1e-300)
+    roots = np.sqrt(values[kept])
+    return vectors[:, kept] * roots, (vectors[:, kept] / roots).T @ X
+
+
+def _walk(
+    rows: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, strengths: tuple[float, ...]
+) -> list[LogisticRegression]:
+    """One fitted model for each strength, each started where the last one ended."""
+    fitted: list[LogisticRegression] = []
+    for strength in strengths:
+        model = LogisticRegression(C=strength, max_iter=500, warm_start=True)
+        if fitted:
+            model.coef_, model.intercept_ = fitted[-1].coef_.copy(), fitted[-1].intercept_.copy()
+        with warnings.catch_warnings():
+            # The weakest penalties on separable rows have no near optimum; cross-validation passes them over.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.append(model.fit(rows, labels, sample_weight=weights))
+    return fitted
+
+
+def _as_softmax(fitted: LogisticRegression) -> tuple[FloatArray, FloatArray]:
+    """(C, r) and (C,): the one row of the binary case becomes two of half the size."""
+    if len(fitted.classes_) > 2:
+        return fitted.coef_, fitted.intercept_
+    half, bias = fitted.coef_ / 2, fitted.intercept_ / 2
+    return np.concatenate([-half, half]), np.concatenate([-bias, bias])

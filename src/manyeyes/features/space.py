@@ -1,0 +1,48 @@
+"""A space: all that decides an embedding but the photo itself. Its key names a folder of the feature store."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from manyeyes.backbones.backbone import FINAL
+from manyeyes.backbones.card import Card
+
+# Raised when the meaning of what is stored changes, so that older rows are no longer found.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Space:
+    """``name`` is for people; ``content`` is what the key is made of."""
+
+    name: str
+    content: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Sixteen hex digits of the content's sha256."""
+        text = json.dumps(self.content | {"format": FORMAT}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-{self.key}"
+
+
+def embedding_space(card: Card, weights: str, tap: str = FINAL, precision: str = "fp32") -> Space:
+    """The space of one tap of one backbone: weights (sha256) × preprocessing × tap × precision."""
+    content = {
+        "weights": weights,
+        "net": card.net,
+        "architecture": card.architecture,
+        "preprocessing": dataclasses.asdict(card.preprocessing),
+        "tap": tap,
+        "precision": precision,
+    }
+    return Space(card.name if tap == FINAL else f"{card.name}.{tap}", content)
+
+
+THUMBNAIL_SIDE = 64
+THUMBNAILS = Space("thumbnails", {"thumbnail": THUMBNAIL_SIDE})

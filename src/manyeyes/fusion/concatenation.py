@@ -1,0 +1,62 @@
+"""The field's strongest simple rivals: one expert on all blocks side by side."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manyeyes.experts import ClassWeight, Expert, FloatArray
+from manyeyes.experts.kernel_ridge import KernelRidge
+from manyeyes.experts.panel import ExpertPanel
+from manyeyes.experts.softmax import SoftmaxRegression
+from manyeyes.features.table import FeatureTable
+from manyeyes.fusion.fusion import Fusion
+
+
+class _Concatenation(Fusion):
+    """One expert on the concatenated blocks; a panel handed to ``fit`` is of no use to it.
+
+    Parameters
+    ----------
+    class_weight, random_state : as in MixtureOfExperts.
+
+    Attributes (beside those of every fusion)
+    ----------
+    expert_ : the fitted expert.
+    """
+
+    def __init__(self, class_weight: ClassWeight = None, random_state: int = 0) -> None:
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def _make(self, table: FeatureTable) -> Expert:
+        raise NotImplementedError
+
+    def _fit(
+        self,
+        table: FeatureTable,
+        y: npt.NDArray[Any],
+        labels: npt.NDArray[np.int64],
+        weights: FloatArray,
+        panel: ExpertPanel | None,
+    ) -> FloatArray:
+        self.expert_ = self._make(table).fit(table.concatenated(), y)
+        return self.expert_.out_of_fold_
+
+    def _log_proba(self, table: FeatureTable) -> FloatArray:
+        return self.expert_.predict_log_proba(table.concatenated())
+
+
+class ConcatSoftmax(_Concatenation):
+    """Softmax regression on all columns, each standardised."""
+
+    def _make(self, table: FeatureTable) -> Expert:
+        return SoftmaxRegression(class_weight=self.class_weight, random_state=self.random_state)
+
+
+class ConcatKernelRidge(_Concatenation):
+    """RBF kernel ridge on the mean of the blocks' squared distances."""
+
+    def _make(self, table: FeatureTable) -> Expert:
+        widths = tuple(block.shape[1] for block in table.blocks.values())
+        return KernelRidge(widths, class_weight=self.class_weight, random_state=self.random_state)

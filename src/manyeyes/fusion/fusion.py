@@ -1,0 +1,74 @@
+"""What every fusion is: a scikit-learn classifier on a feature table, or on a plain array as its only block."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts.calibration import fit_temperature, tempered
+from manyeyes.experts.classifier import LogProbaClassifier
+from manyeyes.experts.panel import ExpertPanel
+from manyeyes.experts.weights import class_weights
+from manyeyes.features.table import FeatureTable
+
+
+class Fusion(LogProbaClassifier):
+    """Fits on all blocks at once; its probabilities are calibrated by a temperature on out-of-fold outputs.
+
+    Attributes
+    ----------
+    classes_ : (C,), sorted.
+    blocks_ : names of the table's blocks, in order.
+    temperature_ : what the log-probabilities are divided by.
+    """
+
+    class_weight: ClassWeight
+    random_state: int
+
+    def fit(self, X: Any, y: Any, panel: ExpertPanel | None = None) -> Self:
+        """Fit to a feature table (or an (n, D) array) and labels (n,).
+
+        ``panel`` may hand over experts that were already fitted on just these rows, so that several fusions share them.
+        """
+        if isinstance(X, FeatureTable):
+            check_consistent_length(X, y)
+            self.n_features_in_ = X.shape[1]
+            table = X
+        else:
+            X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
+            table = FeatureTable({"features": X})
+        labels = self._learn_classes(y)
+        self.blocks_ = list(table.names)
+        weights = class_weights(self.class_weight, self.classes_, labels)
+        out_of_fold = self._fit(table, np.asarray(y), labels, weights, panel)
+        self.temperature_ = fit_temperature(out_of_fold, labels, weights)
+        return self
+
+    def predict_log_proba(self, X: Any) -> FloatArray:
+        check_is_fitted(self)
+        return tempered(self._log_proba(self._table(X)), self.temperature_)
+
+    @abstractmethod
+    def _fit(
+        self,
+        table: FeatureTable,
+        y: npt.NDArray[Any],
+        labels: npt.NDArray[np.int64],
+        weights: FloatArray,
+        panel: ExpertPanel | None,
+    ) -> FloatArray:
+        """Learn; return log-probabilities (n, C) of the training rows by what had not seen them."""
+
+    @abstractmethod
+    def _log_proba(self, table: FeatureTable) -> FloatArray:
+        """Log-probabilities before calibration: (n, C)."""
+
+    def _table(self, X: Any) -> FeatureTable:
+        if not isinstance(X, FeatureTable):
+            return FeatureTable({"features": validate_data(self, X, reset=False, dtype=[np.float32, np.float64])})
+        if missing := set(self.blocks_) - set(X.names):
+            raise ValueError(f"the feature table lacks the blocks {', '.join(sorted(missing))}")
+        return X.select(self.blocks_)

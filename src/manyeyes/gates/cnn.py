@@ -1,0 +1,58 @@
+"""The thumbnail gate of "All Together Now!" (eq. 5): ``a(x) = softmax(CNN(R(x)))``, R a resize to 32 or 64 pixels.
+
+Two 3 × 3 convolutions of 32 and 64 filters, as in section 5; what the paper leaves open (padding, pooling, the last
+layer) is: conv(pad 1) – ReLU – pool 2 – conv(pad 1) – ReLU – pool 2 – flatten – linear to K.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates.gate import Gate
+
+
+class CnnGate(Gate):
+    """Sees the photo only as a thumbnail, whatever the backbones see: it could choose before any of them has run."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
+        super().__init__(widths, thumbnail)
+        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("scale", torch.ones(1, 3, 1, 1))
+        self.network = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        self.weigh = nn.Linear(64 * (self.thumbnail // 4) ** 2, len(self.widths))
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.zeros_(self.weigh.bias)
+
+    def standardise(self, table: FeatureTable) -> None:
+        scale, self.mean = torch.std_mean(self._resized(table), dim=(0, 2, 3), keepdim=True, correction=0)
+        self.scale = scale.clamp(min=1e-3)
+
+    def look(self, table: FeatureTable) -> Tensor:
+        return (self._resized(table) - self.mean) / self.scale
+
+    def logits(self, seen: Tensor) -> Tensor:
+        weights: Tensor = self.weigh(self.network(seen))
+        return weights
+
+    def _resized(self, table: FeatureTable) -> Tensor:
+        """R(x): thumbnails in [0, 1], (n, 3, side, side)."""
+        if table.thumbnails is None:
+            raise ValueError("the cnn gate looks at thumbnails, and this feature table has none: choose another gate")
+        pixels = torch.from_numpy(table.thumbnails).permute(0, 3, 1, 2)
+        step, rest = divmod(pixels.shape[-1], self.thumbnail)
+        if rest:
+            raise ValueError(f"no {self.thumbnail} px thumbnail can be made from {pixels.shape[-1]} px: use 32 or 64")
+        return torch.nn.functional.avg_pool2d(pixels.float() / 255, step)

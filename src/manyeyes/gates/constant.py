@@ -1,0 +1,23 @@
+"""Trust each expert the same on every photo, but not all experts alike: learned weights."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates.gate import Gate
+
+
+class ConstantGate(Gate):
+    """Sees nothing; one learned log-weight an expert."""
+
+    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
+        super().__init__(widths, thumbnail)
+        self.weights = nn.Parameter(torch.zeros(len(self.widths)))
+
+    def look(self, table: FeatureTable) -> Tensor:
+        return torch.zeros(len(table), 1)
+
+    def logits(self, seen: Tensor) -> Tensor:
+        return self.weights.expand(len(seen), -1)

@@ -1,0 +1,48 @@
+"""What every gate is: a small torch module that starts out weighing all experts alike."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.features.table import FeatureTable
+
+
+class Gate(nn.Module, ABC):
+    """Weighs the K blocks of a feature table, in the table's order.
+
+    ``widths`` are the blocks' numbers of columns, ``thumbnail`` is the side in pixels, 32 or 64, for gates that look at
+    photos: with these and the ``state_dict`` a gate is whole. A new gate equals the uniform gate.
+    """
+
+    # Whether there is anything to learn.
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
+        super().__init__()
+        self.widths = [int(width) for width in widths]
+        self.thumbnail = int(thumbnail)
+
+    @classmethod
+    def for_table(cls, table: FeatureTable, thumbnail: int) -> Self:
+        """A new gate for tables like this one, which knows the table's means and scales if it uses them."""
+        gate = cls([block.shape[1] for block in table.blocks.values()], thumbnail)
+        gate.standardise(table)
+        return gate
+
+    def standardise(self, table: FeatureTable) -> None:  # noqa: B027 - most gates see nothing that needs it
+        """Keep in buffers what is needed to bring these photos' inputs to mean 0 and scale 1."""
+
+    @abstractmethod
+    def look(self, table: FeatureTable) -> Tensor:
+        """What the gate sees of n photos, as one tensor of n rows: taken once, and cut into batches in training."""
+
+    @abstractmethod
+    def logits(self, seen: Tensor) -> Tensor:
+        """Unnormalised log-weights of the experts: (B, K)."""
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Log-weights ``log a(x)``: (B, K), each row's exponentials summing to one."""
+        return torch.log_softmax(self.logits(seen), dim=1)

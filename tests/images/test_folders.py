@@ -132,6 +132,13 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     assert relative(read_photos(root), root) == [("cat/b.jpg", "cat"), ("dog/a.jpg", "dog")]
 
 
+def test_a_folder_with_two_names_is_read_by_the_first(tmp_path: Path) -> None:
+    put(tmp_path, "cat/b/x.jpg")
+    for link in ("a", "c"):
+        (tmp_path / "cat" / link).symlink_to("b")
+    assert relative(read_photos(tmp_path), tmp_path) == [("cat/a/x.jpg", "cat")]
+
+
 def test_links_in_a_circle_come_to_an_end_and_bring_no_other_class(tmp_path: Path) -> None:
     put(tmp_path, "cat/a.jpg", "dog/b.jpg")
     (tmp_path / "cat" / "up").symlink_to(tmp_path)

@@ -44,6 +44,15 @@ def test_no_name_becomes_a_formula(tmp_path: Path, first: str) -> None:
     assert rows(tmp_path / "rejected.csv")[1] == [f"'{path}", "missing", f"'{path}"]
 
 
+def test_whoever_reads_the_old_list_keeps_it_whole(tmp_path: Path) -> None:
+    file = tmp_path / "rejected.csv"
+    write_rejected(file, rejected("old.jpg"))
+    with file.open() as reader:
+        write_rejected(file, rejected("new.jpg"))
+        assert "old.jpg" in reader.read()
+    assert rows(file)[1][0] == "new.jpg"
+
+
 def test_a_failed_write_leaves_the_old_list_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "rejected.csv"
     write_rejected(file, rejected("old.jpg"))

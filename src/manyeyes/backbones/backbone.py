@@ -1,6 +1,8 @@
 """One backbone, ready to look at photos."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -30,22 +32,30 @@ class Embedding:
 
 
 class Backbone:
-    """A card with its weights loaded. ``framed`` photos go in, an :class:`Embedding` comes out."""
+    """A card whose weights are on this machine. ``framed`` photos go in, an :class:`Embedding` comes out.
 
-    def __init__(self, card: Card, encoder: Encoder, weights: str) -> None:
+    The network is built when it is first needed: photos whose features are cached need none.
+    """
+
+    def __init__(self, card: Card, folder: Path) -> None:
         self.card = card
-        self.weights = weights
-        self._encoder = encoder
+        self.weights = weights_sha256(card)
+        self._folder = folder
 
     @classmethod
     def load(cls, card: Card, accept_undeclared_licence: bool = False) -> "Backbone":
-        """Fetch the weights if need be and load them. Raises what :func:`ensure_weights` raises."""
-        folder = ensure_weights(card, accept_undeclared_licence)
-        return cls(card, NETS[card.net]().load(card, folder), weights_sha256(card))
+        """The card's backbone, its weights fetched if need be. Raises what :func:`ensure_weights` raises."""
+        return cls(card, ensure_weights(card, accept_undeclared_licence))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The network itself. Not to be built from several threads at once."""
+        encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder)
+        return encoder
 
     def embed(self, framed: npt.NDArray[np.uint8]) -> Embedding:
         """Look at photos that were already framed for this card: (B, S, S, 3) uint8 RGB."""
-        look = self._encoder(normalise(framed, self.card.preprocessing))
+        look = self.encoder(normalise(framed, self.card.preprocessing))
         if look.logits is None or self.card.labels is None:
             return Embedding({FINAL: look.features}, None, None)
         return Embedding({FINAL: look.features}, *_top_labels(look.logits))

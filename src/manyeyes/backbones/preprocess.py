@@ -17,7 +17,8 @@ _RESAMPLING = {
 def frame(image: Image.Image, size: int, crop: float, interpolation: Interpolation) -> npt.NDArray[np.uint8]:
     """Resize the shorter side to ``size / crop`` and cut out the centre: (size, size, 3), uint8.
 
-    Resizing only the region that the crop keeps gives the same pixels for a third of the work.
+    Resizing only the region that the crop keeps gives the same pixels for a third of the work; the cut is centred to a
+    fraction of a pixel.
     """
     side = min(image.size) * min(1.0, size / round(size / crop))
     left, top = (image.width - side) / 2, (image.height - side) / 2

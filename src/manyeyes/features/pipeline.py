@@ -68,6 +68,10 @@ def fill(
         wanted = [{framings[name] for name in framings if photo in lack.by_backbone[name]} for photo, _ in chunk]
         return [pool.submit(_decode, *photo, wants) for photo, wants in zip(chunk, wanted, strict=True)]
 
+    for backbone in backbones:
+        if lack.by_backbone[backbone.card.name]:
+            _ = backbone.encoder  # built here, in one thread, before several ask for it
+
     with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance:
         decoding = start_decoding(chunks[0]) if chunks else []
         for index, chunk in enumerate(chunks):

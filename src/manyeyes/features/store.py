@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,17 @@ class FeatureStore:
             found.append(SpaceInfo(json.loads(record.read_text(encoding="utf-8"))["name"], folder, len(photos), size))
         return found
 
-    def prune(self, keep: Sequence[Space] = ()) -> int:
-        """Remove abandoned and damaged files everywhere, and every space that is not kept. Returns the bytes freed."""
-        kept = {space.folder for space in keep}
+    def prune(self, is_unwanted: Callable[[SpaceInfo], bool] = lambda space: False) -> int:
+        """Remove what killed runs left, damaged shards, and every unwanted space. Returns the bytes freed."""
         freed = 0
-        for folder in [path for path in self.root.glob("*") if path.is_dir()]:
-            doomed = folder.iterdir() if folder.name not in kept else _left_behind(folder)
-            for path in list(doomed):
+        for space in self.info():
+            if is_unwanted(space):
+                freed += space.bytes
+                shutil.rmtree(space.folder)
+                continue
+            for path in list(_left_behind(space.folder)):
                 freed += path.stat().st_size
                 path.unlink()
-            if folder.name not in kept:
-                shutil.rmtree(folder)
         return freed
 
     def _held(self, space: Space) -> set[str]:

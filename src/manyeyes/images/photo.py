@@ -80,7 +80,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
     try:
         # Asked before opening: opening a pipe would wait for a writer that may never come.
         status = file.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return Rejected(path, Reason.NOT_A_FILE, "a folder, pipe, socket or device")
         if status.st_size > MAX_BYTES:
             return Rejected(path, Reason.TOO_LARGE, f"{status.st_size:,} bytes; at most {MAX_BYTES:,} are read")

@@ -1,4 +1,4 @@
-"""Every net that reaches a machine with only a package mirror: the lite zoo, and larger or less clearly licensed nets."""
+"""Every net that reaches a machine with only a package mirror: lite, and larger or less clearly licensed nets."""
 
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.cards.lite import LITE
@@ -109,5 +109,19 @@ MIRROR = (
         licence="MIT",
         paper="https://arxiv.org/abs/1602.07360",
         reference=(0.31469, 0.12786, 0.05722, -0.01879, -0.00258, -0.0136, -0.0113, 0.0363),
+    ),
+    # PP-LCNetV2 has no paper of its own.
+    Card(
+        name="lcnet-v2-paddle",
+        source="wheel:paddlelabel-ml==1.0.0#paddlelabel_ml/model/PPLCNetV2/ckpt",
+        sha256="d3590ed527f3130536ec8cf2d1223f8cca18a320c9f98a109f2f93d9afd131bd",
+        architecture="pp-lcnet-v2-base",
+        dimension=1280,
+        preprocessing=Preprocessing(interpolation="bilinear"),
+        net="paddle-lcnet",
+        labels="imagenet-1k",
+        macs=0.59,
+        licence="Apache-2.0",
+        reference=(0.55865, 0.01348, -0.02576, -0.04021, -0.00981, 0.00485, 0.00325, -0.01531),
     ),
 )

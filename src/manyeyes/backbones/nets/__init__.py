@@ -44,5 +44,6 @@ NETS = Registry(
         "flax-vgg": "manyeyes.backbones.nets.flax_vgg:FlaxVgg",
         "tflite-mobilenet": "manyeyes.backbones.nets.tflite_mobilenet:TfliteMobileNet",
         "pickled-squeezenet": "manyeyes.backbones.nets.squeezenet:PickledSqueezeNet",
+        "paddle-lcnet": "manyeyes.backbones.nets.paddle_lcnet:PaddleLcNet",
     },
 )

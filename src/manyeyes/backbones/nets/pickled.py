@@ -35,14 +35,14 @@ def read_pickled_arrays(path: Path) -> NamedArrays:
     """
     try:
         with path.open("rb") as file:
-            content = _ArrayUnpickler(file).load()
-    # A damaged pickle raises errors of almost any kind.
+            arrays = dict(_leaves(_ArrayUnpickler(file).load(), ""))
+    # A damaged pickle raises errors of almost any kind, and one that holds itself ends in a RecursionError.
     except Exception as error:
         raise CardError(f"{path.name} cannot be read as a pickle of arrays: {error}") from None
-    return NamedArrays(path.name, dict(_leaves(content, "", path)))
+    return NamedArrays(path.name, arrays)
 
 
-def _leaves(node: Any, name: str, path: Path) -> list[tuple[str, FloatArray]]:
+def _leaves(node: Any, name: str) -> list[tuple[str, FloatArray]]:
     if isinstance(node, np.ndarray) and node.dtype.kind == "f":
         return [(name, node)]
     if isinstance(node, dict):
@@ -50,6 +50,6 @@ def _leaves(node: Any, name: str, path: Path) -> list[tuple[str, FloatArray]]:
     elif isinstance(node, list | tuple):
         children = list(enumerate(node))
     else:
-        raise CardError(f"{path.name} holds something other than float arrays at {name!r}")
+        raise pickle.UnpicklingError(f"it holds something other than float arrays at {name!r}")
     prefix = f"{name}/" if name else ""
-    return [leaf for key, child in children for leaf in _leaves(child, f"{prefix}{key}", path)]
+    return [leaf for key, child in children for leaf in _leaves(child, f"{prefix}{key}")]

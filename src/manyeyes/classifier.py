@@ -1,0 +1,207 @@
+"""ManyEyesClassifier: photos in, an adaptively fused classifier out. The estimator that ties the rooms together."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from manyeyes.backbones.backbone import Backbone
+from manyeyes.backbones.card import Card
+from manyeyes.backbones.zoo import read_zoo
+from manyeyes.errors import BundleError
+from manyeyes.experts import EXPERTS, ClassWeight
+from manyeyes.features.extract import Extraction, extract
+from manyeyes.features.table import FeatureTable
+from manyeyes.fusion import FUSIONS
+from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.mixture import MixtureOfExperts
+from manyeyes.gates import GATES
+from manyeyes.home import network_off
+from manyeyes.images import Rejected, check_rejected
+
+log = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+Paths = Sequence[str | os.PathLike[str]]
+
+
+class RejectedPhotoWarning(UserWarning):
+    """Some photos could not be read; they were left out, and nothing was put in their place."""
+
+
+class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify photos by several frozen backbones, an expert on each, and a gate that weighs them photo by photo.
+
+    Parameters
+    ----------
+    zoo : a zoo, or a comma-separated list of cards (see :func:`manyeyes.backbones.zoo.read_zoo`).
+    gate : cnn, embedding, constant or uniform; used by the fusion "mixture".
+    thumbnail : side in pixels, 32 or 64, of what the cnn gate looks at.
+    fusion : mixture, stacking, best-single, concat-softmax or concat-kernel-ridge.
+    expert : softmax or kernel-ridge; used by the fusions that have experts.
+    class_weight : None, "balanced", or a dict class → weight.
+    random_state : the seed of everything that is drawn: the same seed gives the same model.
+    offline : never touch the network; weights that are not on this machine raise OfflineError.
+    accept_undeclared_licence : use weights whose publisher declares no licence.
+    max_rejected : share of unreadable photos above which fitting stops.
+
+    Attributes
+    ----------
+    classes_ : (C,), sorted.
+    fusion_ : the fitted fusion; its ``panel_`` holds the experts, where it has any.
+    cards_, weights_ : the backbones' cards, and the sha256 of each one's weights by name.
+    rejected_ : the photos that could not be read when fitting.
+
+    Photos are given as paths. A photo that cannot be read is left out of fitting; in predictions it keeps its place,
+    with NaN probabilities and None for its class. Both warn with :class:`RejectedPhotoWarning`.
+
+    >>> from manyeyes import ManyEyesClassifier
+    >>> ManyEyesClassifier(zoo="lite", gate="embedding")
+    ManyEyesClassifier(gate='embedding')
+    """
+
+    def __init__(
+        self,
+        zoo: str = "lite",
+        gate: str = "cnn",
+        thumbnail: int = 32,
+        fusion: str = "mixture",
+        expert: str = "softmax",
+        class_weight: ClassWeight = None,
+        random_state: int = 0,
+        offline: bool = False,
+        accept_undeclared_licence: bool = False,
+        max_rejected: float = 0.2,
+    ) -> None:
+        self.zoo = zoo
+        self.gate = gate
+        self.thumbnail = thumbnail
+        self.fusion = fusion
+        self.expert = expert
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.offline = offline
+        self.accept_undeclared_licence = accept_undeclared_licence
+        self.max_rejected = max_rejected
+
+    def fit(self, X: Paths, y: Any) -> Self:
+        """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
+
+        Raises TooManyRejectedError, OfflineError, LicenceError, and whatever a backbone's source raises.
+        """
+        check_consistent_length(X, y)
+        self.check_choices()
+        self.__dict__.pop("weights_", None)  # a second fit may be with another zoo
+        seen = self.look(X)
+        check_rejected(seen.rejected, len(X), self.max_rejected)
+        self._warn(seen.rejected)
+        return self.fit_table(seen.table, np.asarray(y)[seen.is_good], seen.rejected)
+
+    def fit_table(self, table: FeatureTable, y: Any, rejected: Sequence[Rejected] = ()) -> Self:
+        """Learn from features that :meth:`look` has already brought: one row and one label a photo."""
+        backbones = self._backbones()
+        self.cards_ = tuple(backbone.card for backbone in backbones)
+        self.weights_ = {backbone.card.name: backbone.weights for backbone in backbones}
+        self.rejected_ = tuple(rejected)
+        self.fusion_ = self._make_fusion().fit(table, y)
+        self.classes_ = self.fusion_.classes_
+        return self
+
+    def check_choices(self) -> None:
+        """Raise UnknownNameError or ValueError for a choice that does not exist, before hours of looking at photos."""
+        read_zoo(self.zoo)
+        self._make_fusion()
+        for registry, name in ((GATES, self.gate), (EXPERTS, self.expert)):
+            registry[name]
+        if self.thumbnail not in (32, 64):
+            raise ValueError(f"the cnn gate looks at thumbnails of 32 or 64 pixels, not {self.thumbnail}")
+
+    def look(self, X: Paths) -> Extraction:
+        """Features of the photos at paths ``X``: from the cache where it has them, else by looking at the photos."""
+        return extract([os.fspath(path) for path in X], self._backbones())
+
+    def predict_log_proba(self, X: Paths) -> FloatArray:
+        """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
+        return self._spread(X, lambda table: self.fusion_.predict_log_proba(table), len(self._fitted_classes()))
+
+    def predict_proba(self, X: Paths) -> FloatArray:
+        """Calibrated probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X: Paths) -> npt.NDArray[Any]:
+        """The most probable class of each photo: (n,); None for a photo that cannot be read."""
+        log_proba = self.predict_log_proba(X)
+        unread = np.isnan(log_proba[:, 0])
+        predicted = self.classes_[np.where(unread, 0, log_proba.argmax(axis=1))]
+        if not unread.any():
+            return predicted
+        with_gaps = predicted.astype(object)
+        with_gaps[unread] = None
+        return with_gaps
+
+    def gate_weights(self, X: Paths) -> FloatArray:
+        """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Only for the fusion "mixture"."""
+        self._fitted_classes()
+        fusion = self.fusion_
+        if not isinstance(fusion, MixtureOfExperts):
+            raise AttributeError(f"the fusion {self.fusion!r} has no gate; gate weights come with fusion='mixture'")
+        return self._spread(X, fusion.gate_weights, len(self.cards_))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a bundle: see :func:`manyeyes.bundle.save`."""
+        from manyeyes.bundle import save
+
+        self._fitted_classes()
+        save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], offline: bool = False) -> "ManyEyesClassifier":
+        """Read a bundle: see :func:`manyeyes.bundle.load`. The backbones' weights are looked up when first needed."""
+        from manyeyes.bundle import load
+
+        return load(Path(folder), offline)
+
+    def _make_fusion(self) -> Fusion:
+        own = self.get_params(deep=False)
+        kind = FUSIONS[self.fusion]
+        names = kind().get_params(deep=False)
+        fusion: Fusion = kind(**{name: value for name, value in own.items() if name in names})
+        return fusion
+
+    def _fitted_classes(self) -> npt.NDArray[Any]:
+        check_is_fitted(self, "fusion_")
+        return self.classes_
+
+    def _backbones(self) -> list[Backbone]:
+        """The backbones of the zoo; once fitted, those it was fitted with, and none other."""
+        fitted: dict[str, str] = getattr(self, "weights_", {})
+        cards: Sequence[Card] = self.cards_ if fitted else read_zoo(self.zoo)
+        with network_off(self.offline):
+            backbones = [Backbone.load(card, self.accept_undeclared_licence) for card in cards]
+        for backbone in backbones:
+            if fitted and fitted[backbone.card.name] != backbone.weights:
+                raise BundleError(
+                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
+                )
+        return backbones
+
+    def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
+        """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""
+        seen = self.look(X)
+        self._warn(seen.rejected)
+        result = np.full((len(X), width), np.nan)
+        if seen.is_good.any():
+            result[seen.is_good] = answer(seen.table)
+        return result
+
+    def _warn(self, rejected: Sequence[Rejected]) -> None:
+        if rejected:
+            first = "; ".join(str(one) for one in rejected[:3])
+            warnings.warn(f"{len(rejected)} photos could not be read: {first}", RejectedPhotoWarning, stacklevel=3)

@@ -1,0 +1,113 @@
+"""``manyeyes evaluate``: how good a model is on labelled photos."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manyeyes.cli.options import AcceptUndeclared, Bundle, Offline, Quiet, Verbose
+from manyeyes.progress import console
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.features.table import FeatureTable
+    from manyeyes.study.metrics import Scores
+
+
+def evaluate(
+    model: Bundle,
+    photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a manifest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a model on labelled photos: each backbone alone and the fusion, and what is taken for what.
+
+    Of photos with splits, those of `train` are left out.
+    """
+    import numpy as np
+
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.errors import PhotoSourceError
+    from manyeyes.images import read_photos
+    from manyeyes.study.metrics import score
+
+    loaded = ManyEyesClassifier.load(model, offline)
+    loaded.accept_undeclared_licence |= accept_undeclared_licence
+    found = read_photos(photos)
+    if found.splits is not None:
+        found = found.select(np.array([split != "train" for split in found.splits]))
+    if unknown := set(found.classes) - {str(name) for name in loaded.classes_}:
+        raise PhotoSourceError(
+            f"the model does not know the classes {', '.join(sorted(unknown))}: it knows "
+            f"{', '.join(str(name) for name in loaded.classes_)}"
+        )
+    seen = loaded.look(found.paths)
+    for one in seen.rejected:
+        console.print(f"left out: {one}", soft_wrap=True, markup=False)
+    if not seen.is_good.any():
+        raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
+    labels = np.searchsorted(loaded.classes_.astype(str), found.select(seen.is_good).labels)
+    log_proba = loaded.fusion_.predict_log_proba(seen.table)
+    rows = {**_alone(loaded, seen.table, labels), f"fused ({loaded.fusion})": score(log_proba, labels)}
+    confusion = np.zeros((len(loaded.classes_),) * 2, dtype=int)
+    np.add.at(confusion, (labels, log_proba.argmax(axis=1)), 1)
+    if as_json:
+        record = {
+            "scores": {name: asdict(scores) for name, scores in rows.items()},
+            "classes": [str(name) for name in loaded.classes_],
+            "confusion": confusion.tolist(),
+            "rejected": [asdict(one) for one in seen.rejected],
+        }
+        typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
+    else:
+        _show(rows, confusion, [str(name) for name in loaded.classes_])
+
+
+def _alone(model: "ManyEyesClassifier", table: "FeatureTable", labels: "np.ndarray[Any, Any]") -> "dict[str, Scores]":
+    """Each backbone's expert by itself, where the fusion has experts."""
+    from manyeyes.study.metrics import score
+
+    panel = getattr(model.fusion_, "panel_", None)
+    if panel is None:
+        return {}
+    opinions = panel.log_proba(table)
+    return {name: score(opinions[:, k], labels) for k, name in enumerate(panel.names_)}
+
+
+def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: list[str]) -> None:
+    import numpy as np
+    from rich.text import Text
+
+    from manyeyes.cli.tables import out, plain_table, scores_row
+
+    photos = next(iter(rows.values())).photos
+    columns = ["", "accuracy %", "macro F1 %", "log loss", "calibration error %"]
+    scores = plain_table(f"{photos:,} photos", columns)
+    for name, one in rows.items():
+        scores.add_row(*scores_row(name, one), style="bold" if name.startswith("fused") else "")
+    out.print(scores)
+    out.print()
+    if len(names) <= 12:
+        matrix = plain_table("confusion (rows: true class, columns: predicted)", ["", *names])
+        for index, name in enumerate(names):
+            cells = [
+                Text(str(count) if count else "·", "bold green" if index == other else "red" if count else "dim")
+                for other, count in enumerate(confusion[index])
+            ]
+            matrix.add_row(name, *cells)
+        out.print(matrix)
+        return
+    mistakes = confusion - np.diag(np.diag(confusion))
+    worst = [divmod(int(flat), len(names)) for flat in np.argsort(-mistakes, axis=None)[:10]]
+    listed = plain_table("most confused", ["true class", "taken for", "photos"], numeric_from=2)
+    for true, taken in worst:
+        if mistakes[true, taken]:
+            listed.add_row(names[true], names[taken], str(mistakes[true, taken]))
+    out.print(listed)

@@ -1,0 +1,39 @@
+"""``manyeyes features``: the cache of what backbones saw."""
+
+from typing import Annotated
+
+import typer
+
+from manyeyes.cli.options import Quiet, Verbose
+
+app = typer.Typer(no_args_is_help=True, help="The feature cache: what it holds, and how to empty it.")
+
+
+@app.command("info")
+def info(verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """How many photos of which backbones the cache holds, and how large it is."""
+    from manyeyes.cli.tables import out, plain_table, size
+    from manyeyes.features.store import FeatureStore
+
+    store = FeatureStore()
+    spaces = store.info()
+    table = plain_table(f"feature cache at {store.root}", ["what", "photos", "size"])
+    for space in spaces:
+        table.add_row(space.name, f"{space.photos:,}", size(space.bytes))
+    table.add_row("all", "", size(sum(space.bytes for space in spaces)), style="bold")
+    out.print(table)
+
+
+@app.command("prune")
+def prune(
+    everything: Annotated[bool, typer.Option("--all", help="Also the features themselves: all are computed anew.")] = False,
+    name: Annotated[list[str] | None, typer.Option("--backbone", help="Also the features of this backbone.")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove what killed runs left behind; with --all or --backbone also features."""
+    from manyeyes.cli.tables import size
+    from manyeyes.features.store import FeatureStore
+
+    freed = FeatureStore().prune(lambda space: everything or space.name in (name or []))
+    typer.echo(f"{size(freed)} freed")

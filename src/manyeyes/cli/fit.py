@@ -1,0 +1,168 @@
+"""``manyeyes fit``: a folder of photos in, a model out."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manyeyes.cli.options import AcceptUndeclared, Offline, Quiet, Verbose
+from manyeyes.progress import console, counting
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from manyeyes.features.extract import Extraction
+    from manyeyes.images import PhotoSet
+    from manyeyes.study.compare import Comparison, Result
+
+
+def fit(
+    photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
+    zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
+    gate: Annotated[str, typer.Option(help="Whom to trust: cnn, embedding, constant or uniform.")] = "cnn",
+    thumbnail: Annotated[int, typer.Option(help="What the cnn gate looks at, in pixels: 32 or 64.")] = 32,
+    fusion: Annotated[
+        str, typer.Option(help="mixture, stacking, best-single, concat-softmax or concat-kernel-ridge.")
+    ] = "mixture",
+    expert: Annotated[str, typer.Option(help="softmax or kernel-ridge.")] = "softmax",
+    balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Show every method side by side before fitting.")
+    ] = True,
+    max_rejected: Annotated[float, typer.Option(help="Stop when a larger share of the photos cannot be read.")] = 0.2,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on a folder of photos.
+
+    The folder holds one folder for each class. When it holds `train` and `test` (or `val`) folders instead, or a
+    manifest has a column `split`, the model is trained on `train` and all methods are compared on the rest; otherwise
+    they are compared by 2-fold cross-validation.
+    """
+    import numpy as np
+
+    from manyeyes.bundle import REJECTED, is_free, save
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.errors import BundleError
+    from manyeyes.images import check_rejected, read_photos, write_rejected
+    from manyeyes.study.compare import Comparison
+
+    model = ManyEyesClassifier(
+        zoo=zoo,
+        gate=gate,
+        thumbnail=thumbnail,
+        fusion=fusion,
+        expert=expert,
+        class_weight="balanced" if balanced else None,
+        random_state=seed,
+        offline=offline,
+        accept_undeclared_licence=accept_undeclared_licence,
+        max_rejected=max_rejected,
+    )
+    model.check_choices()
+    if not is_free(output):
+        raise BundleError(f"{output} holds other files than a manyeyes bundle: choose another folder, or empty it")
+    found = read_photos(photos)
+    _say_found(found)
+    seen = model.look(found.paths)
+    _say_seen(seen)
+    try:
+        check_rejected(seen.rejected, len(found), max_rejected)
+    except Exception:
+        output.mkdir(parents=True, exist_ok=True)
+        write_rejected(output / REJECTED, seen.rejected)
+        raise
+    good = found.select(seen.is_good)
+    good.require_classes(2)
+    labels = np.array(good.labels)
+    train, test = _split(good)
+    facts: dict[str, Any] = {
+        "photos": len(train),
+        "rejected": len(seen.rejected),
+        "classes": dict(zip(*(part.tolist() for part in np.unique(labels[train], return_counts=True)), strict=True)),
+    }
+    if compare:
+        comparison = Comparison(expert, model.class_weight, thumbnail, seed)
+        facts |= _compare(comparison, seen, labels, train, test)
+    with counting("fitting the model", 1, "models") as advance:
+        model.fit_table(seen.table[train], labels[train], seen.rejected)
+        advance(1)
+    save(model, output, facts)
+    if seen.rejected:
+        write_rejected(output / REJECTED, seen.rejected)
+        console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
+    typer.echo(f"model saved in {output}")
+
+
+def _say_found(found: "PhotoSet") -> None:
+    splits = "" if found.splits is None else f", splits {', '.join(sorted(set(found.splits)))}"
+    console.print(f"{len(found):,} photos of {len(found.classes)} classes{splits}", soft_wrap=True)
+    for note in found.notes:
+        console.print(f"  note: {note}", soft_wrap=True, markup=False)
+
+
+def _say_seen(seen: "Extraction") -> None:
+    good = int(seen.is_good.sum())
+    console.print(
+        f"{good:,} photos seen by {', '.join(seen.table.names)}; "
+        f"{seen.computed:,} looked at now, the others taken from the cache; {len(seen.rejected):,} could not be read",
+        soft_wrap=True,
+    )
+    for one in seen.rejected[:10]:
+        console.print(f"  left out: {one}", soft_wrap=True, markup=False)
+    if len(seen.rejected) > 10:
+        console.print(f"  … and {len(seen.rejected) - 10} more")
+
+
+def _split(photos: "PhotoSet") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Rows to train on and rows held out (none without splits)."""
+    import numpy as np
+
+    from manyeyes.errors import PhotoSourceError
+
+    if photos.splits is None:
+        return np.arange(len(photos)), np.arange(0)
+    is_train = np.array([split == "train" for split in photos.splits])
+    if not is_train.any():
+        raise PhotoSourceError(f"no photo is in the split 'train': the splits are {', '.join(sorted(set(photos.splits)))}")
+    return np.flatnonzero(is_train), np.flatnonzero(~is_train)
+
+
+def _compare(
+    comparison: "Comparison",
+    seen: "Extraction",
+    labels: "np.ndarray[Any, Any]",
+    train: "np.ndarray[Any, Any]",
+    test: "np.ndarray[Any, Any]",
+) -> dict[str, Any]:
+    """Show every method's table; what the model card should say of it."""
+    import numpy as np
+
+    from manyeyes.cli.tables import out, results_table
+
+    known = test[np.isin(labels[test], labels[train])]
+    if len(known):
+        protocol = f"Trained on {len(train):,} photos, judged on {len(known):,} that were held out from training."
+        with counting("comparing", comparison.steps(seen.table), "methods") as advance:
+            results = comparison.hold_out(seen.table, labels, train, known, lambda name: advance(1))
+    else:
+        protocol = f"2-fold cross-validation on {len(train):,} photos: half to train, half to judge, both ways."
+        with counting("comparing", 2 * comparison.steps(seen.table), "methods") as advance:
+            table = seen.table[train]
+            results = comparison.cross_validate(table, labels[train], 2, lambda name: advance(1))
+    if not results:
+        console.print("no class has two photos: nothing can be compared")
+        return {}
+    out.print(results_table(results, protocol))
+    out.print()
+    return {"protocol": protocol, "results": [_record(one) for one in results]}
+
+
+def _record(result: "Result") -> dict[str, Any]:
+    names = [name for name in asdict(result.scores[0]) if name != "photos"]
+    return {"method": result.method, "kind": result.kind, **{name: result.mean(name) for name in names}}

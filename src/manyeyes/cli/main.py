@@ -1,0 +1,66 @@
+"""``manyeyes``: the commands, and how an error reaches the user."""
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from manyeyes import __version__
+from manyeyes.cli import backbones, evaluate, features, fit, predict, samples
+from manyeyes.cli.options import is_verbose
+from manyeyes.errors import ManyEyesError
+from manyeyes.progress import console
+
+app = typer.Typer(
+    name="manyeyes",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Look at every photo with several pre-trained vision models, and learn whom to trust photo by photo.",
+)
+app.command("fit")(fit.fit)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(backbones.app, name="backbones")
+app.add_typer(features.app, name="features")
+app.command("samples")(samples.samples)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"manyeyes {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: errors are one line on stderr, with a traceback only when ``-v`` was given."""
+    try:
+        app()
+    except ManyEyesError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; all finished work is kept, and running the command again goes on from there", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone (`| head`): nobody is left to tell
+        sys.exit(141)
+    except Exception as error:  # a fault of ours; the user still gets one line, and the traceback on request
+        _fail(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback)", 70)
+
+
+def _fail(message: str, status: int) -> None:
+    if is_verbose() and sys.exc_info()[0] is not None:
+        console.print_exception()
+    console.quiet = False
+    console.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

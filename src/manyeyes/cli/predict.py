@@ -1,0 +1,91 @@
+"""``manyeyes predict``: what a model says of photos, and why."""
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manyeyes.cli.options import AcceptUndeclared, Bundle, Offline, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from manyeyes.images import Rejected
+    from manyeyes.predictions import Prediction
+
+
+def predict(
+    model: Bundle,
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders to search for photos.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show each backbone's vote and the gate's weight.")] = False,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Classify photos: the class and its calibrated probability, for each photo in the order given."""
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.images import list_photos
+    from manyeyes.predictions import Prediction, predictions
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    loaded = ManyEyesClassifier.load(model, offline)
+    loaded.accept_undeclared_licence |= accept_undeclared_licence
+    outcomes = predictions(loaded, list_photos(photos))
+    if as_json:
+        typer.echo(json.dumps([_record(one, explain) for one in outcomes], indent=1, ensure_ascii=False))
+    elif as_csv:
+        _write_csv(outcomes, explain)
+    else:
+        _show(outcomes, explain)
+    if not any(isinstance(one, Prediction) for one in outcomes):
+        raise typer.Exit(1)
+
+
+def _record(outcome: "Prediction | Rejected", explain: bool) -> dict[str, object]:
+    record = asdict(outcome)
+    if not explain:
+        record.pop("votes", None)
+    return record
+
+
+def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
+    from manyeyes.predictions import Prediction
+
+    predicted = [one for one in outcomes if isinstance(one, Prediction)]
+    backbones = [vote.backbone for vote in predicted[0].votes] if explain and predicted else []
+    writer = csv.writer(sys.stdout)
+    columns = [column for name in backbones for column in (f"{name} weight", f"{name} label", f"{name} probability")]
+    writer.writerow(["path", "label", "probability", "rejected", *columns])
+    for one in outcomes:
+        if isinstance(one, Prediction):
+            votes = [cell for vote in one.votes for cell in (vote.weight, vote.label, vote.probability)]
+            writer.writerow([one.path, one.label, one.probability, "", *(votes if explain else [])])
+        else:
+            writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}"])
+
+
+def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
+    from rich.text import Text
+
+    from manyeyes.cli.tables import bar, out, plain_table
+    from manyeyes.images.photo import readable
+    from manyeyes.predictions import Prediction
+
+    table = plain_table(None, ["photo", "class", "probability"], numeric_from=2)
+    for one in outcomes:
+        if not isinstance(one, Prediction):
+            table.add_row(Text(readable(one.path)), Text(f"not read: {one.reason}", "red"), "")
+            continue
+        table.add_row(Text(readable(one.path)), Text(one.label, "bold"), f"{one.probability:.3f}")
+        if explain:
+            for vote in one.votes:
+                weight = "" if vote.weight is None else f"{bar(vote.weight)} {100 * vote.weight:3.0f}%  "
+                vote_style = "dim" if vote.label == one.label else "yellow"
+                table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), Text(vote.label, vote_style), f"{vote.probability:.3f}")
+    out.print(table)

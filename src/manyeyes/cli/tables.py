@@ -1,0 +1,74 @@
+"""Tables and bars on the terminal: one look for all commands."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from manyeyes.study.compare import GATE, SINGLE, Result
+from manyeyes.study.metrics import Scores
+
+# Results go to stdout, so that they can be piped; wide enough for a table where there is no terminal to measure.
+out = Console(highlight=False, soft_wrap=False)
+if not out.is_terminal:
+    out = Console(highlight=False, width=120)
+
+BAR = "█"
+
+
+def plain_table(title: str | None, columns: Sequence[str], numeric_from: int = 1) -> Table:
+    """A table with a line under its head and nothing else; columns from ``numeric_from`` on are right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index >= numeric_from else "left", overflow="fold")
+    return table
+
+
+def results_table(results: Sequence[Result], title: str) -> Table:
+    """Every method's accuracy (with its spread over the splits), macro F1, log loss and calibration error."""
+    table = plain_table(title, ["method", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
+    best = max((one.mean("accuracy") for one in results if one.kind != "bound"), default=0.0)
+    before = None
+    for one in results:
+        if before is not None and one.kind != before:
+            table.add_section()
+            table.add_row("")
+        before = one.kind
+        accuracy = f"{100 * one.mean('accuracy'):.1f}"
+        if len(one.scores) > 1:
+            accuracy += f" ± {100 * one.spread('accuracy'):.1f}"
+        is_best = one.kind != "bound" and one.mean("accuracy") == best
+        style = "bold green" if is_best else {SINGLE: "", GATE: "cyan"}.get(one.kind, "")
+        table.add_row(
+            Text(one.method, style),
+            Text(accuracy, style),
+            f"{100 * one.mean('macro_f1'):.1f}",
+            f"{one.mean('log_loss'):.3f}",
+            f"{100 * one.mean('calibration_error'):.1f}",
+        )
+    return table
+
+
+def scores_row(name: str, scores: Scores) -> list[str]:
+    return [
+        name,
+        f"{100 * scores.accuracy:.1f}",
+        f"{100 * scores.macro_f1:.1f}",
+        f"{scores.log_loss:.3f}",
+        f"{100 * scores.calibration_error:.1f}",
+    ]
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A horizontal bar for a share in [0, 1]."""
+    return (BAR * round(share * width)).ljust(width, "·")
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,59 @@
+"""The model card of a bundle: what the model is, what it was made from, how good it is, and whose weights it needs."""
+
+from typing import TYPE_CHECKING, Any
+
+from manyeyes import __version__
+
+if TYPE_CHECKING:
+    from manyeyes.classifier import ManyEyesClassifier
+
+
+def model_card(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
+    """Markdown with the classes, photo counts, results and licences. ``facts`` are those of the bundle's config."""
+    parts = [
+        "# A manyeyes classifier",
+        f"{len(model.classes_)} classes, {len(model.cards_)} backbones, fused by `{model.fusion}`"
+        + (f" with the `{model.gate}` gate" if model.fusion == "mixture" else "")
+        + f". Written by manyeyes {__version__}.",
+        "```python\nfrom manyeyes import ManyEyesClassifier\n\n"
+        'model = ManyEyesClassifier.load("path/to/this/folder")\nmodel.predict_proba(["photo.jpg"])\n```',
+        "## Classes",
+        _classes(model, facts),
+    ]
+    if facts.get("results"):
+        parts += ["## Results", facts["protocol"], _results(facts["results"])]
+    parts += ["## Backbones", "Their weights are not in this folder; they are fetched when they are needed.", _cards(model)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
+    counts = facts.get("classes")
+    if not counts:
+        return ", ".join(f"`{name}`" for name in model.classes_)
+    rows = [f"| {_cell(name)} | {count} |" for name, count in counts.items()]
+    total = f"{sum(counts.values())} photos to train on; {facts.get('rejected', 0)} could not be read."
+    return "\n".join([total, "", "| class | photos |", "|---|---|", *rows])
+
+
+def _results(results: list[dict[str, Any]]) -> str:
+    rows = [
+        f"| {_cell(one['method'])} | {100 * one['accuracy']:.1f} | {100 * one['macro_f1']:.1f} | {one['log_loss']:.3f} "
+        f"| {100 * one['calibration_error']:.1f} |"
+        for one in results
+    ]
+    head = ["| method | accuracy % | macro F1 % | log loss | calibration error % |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _cards(model: "ManyEyesClassifier") -> str:
+    rows = [
+        f"| {_cell(card.name)} | `{_cell(card.source.partition('#')[0])}` | {card.licence or 'not declared'} "
+        f"| `{model.weights_[card.name][:16]}` | {card.paper or ''} |"
+        for card in model.cards_
+    ]
+    return "\n".join(["| backbone | source | licence of the weights | sha256 | paper |", "|---|---|---|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of its table cell."""
+    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")

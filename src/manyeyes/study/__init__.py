@@ -1,0 +1,1 @@
+"""What the data say: scores, and every method side by side."""

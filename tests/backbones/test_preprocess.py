@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from manyeyes.backbones.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from manyeyes.backbones.preprocess import frame, normalise
+
+
+def natural_photo(width: int, height: int) -> Image.Image:
+    """Noise whose amplitude falls with frequency, as it does in photos."""
+    noise = np.random.default_rng(0).standard_normal((height, width, 3))
+    layers = [2**octave * scipy.ndimage.gaussian_filter(noise, (2**octave, 2**octave, 0)) for octave in range(6)]
+    field = sum(layers)
+    pixels = 127 + 50 * (field - field.mean()) / field.std()
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def resize_then_crop(image: Image.Image, size: int, crop: float, resampling: Image.Resampling) -> np.ndarray:
+    """The usual two steps: the shorter side to ``size / crop``, then the centre."""
+    scale = round(size / crop) / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), resampling)
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1, 1.5, 2.5])
+@pytest.mark.parametrize(("size", "crop"), [(224, 0.875), (224, 1.0), (160, 0.95), (64, 0.5)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_one_resize_gives_what_resize_and_crop_give(zoom, size, crop, interpolation):
+    # A margin of whole pixels on each side: elsewhere the two steps cut up to half a pixel off the centre.
+    shorter = round(size / crop)
+    photo = natural_photo(int(zoom * (shorter + 80)), int(zoom * shorter))
+    framed = frame(photo, size, crop, interpolation)
+    expected = resize_then_crop(photo, size, crop, Image.Resampling[interpolation.upper()])
+    assert framed.shape == (size, size, 3)
+    assert framed.dtype == np.uint8
+    assert np.abs(framed.astype(float) - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("photo_size", [(320, 240), (241, 320), (257, 1000), (90, 71)])
+def test_the_frame_is_in_the_middle(photo_size):
+    photo = natural_photo(*photo_size)
+    for transpose in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE):
+        framed_then_turned = Image.fromarray(frame(photo, 64, 0.875, "bicubic")).transpose(transpose)
+        turned_then_framed = frame(photo.transpose(transpose), 64, 0.875, "bicubic")
+        # Pillow rounds between its two passes; half a pixel off the middle makes 5.
+        assert np.abs(turned_then_framed.astype(float) - np.asarray(framed_then_turned)).mean() < 0.5
+
+
+def test_a_wrong_crop_would_be_seen():
+    photo = natural_photo(320, 240)
+    expected = resize_then_crop(photo, 224, 0.875, Image.Resampling.BICUBIC)
+    assert np.abs(frame(photo, 224, 0.95, "bicubic").astype(float) - expected).mean() > 3
+
+
+def test_a_photo_of_the_right_size_stays_as_it_is():
+    photo = natural_photo(64, 64)
+    for interpolation in ("nearest", "bilinear", "bicubic", "lanczos"):
+        np.testing.assert_array_equal(frame(photo, 64, 1.0, interpolation), np.asarray(photo))
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), size=st.integers(1, 64), crop=st.floats(0.1, 1.0))
+def test_every_shape_can_be_framed(width, height, size, crop):
+    framed = frame(Image.new("RGB", (width, height), (10, 20, 30)), size, crop, "bicubic")
+    np.testing.assert_array_equal(framed, np.broadcast_to([10, 20, 30], (size, size, 3)))
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_normalise_is_its_formula(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3), dtype=np.uint8)
+    normalised = normalise(pixels, Preprocessing(size=5, mean=IMAGENET_MEAN, std=IMAGENET_STD, channels=channels))
+    assert normalised.shape == (2, 3, 5, 5)
+    assert normalised.dtype == np.float32
+    assert normalised.flags.c_contiguous
+    for channel, source in enumerate("rgb".index(letter) for letter in channels):
+        expected = (pixels[..., source] / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        np.testing.assert_allclose(normalised[:, channel], expected, atol=1e-6)

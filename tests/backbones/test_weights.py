@@ -1,0 +1,169 @@
+"""Weights on this machine: whole or not at all, whatever happens while they are fetched."""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manyeyes.backbones.backbone import Backbone
+from manyeyes.backbones.card import Card, Preprocessing
+from manyeyes.backbones.nets import NETS, Encoder, FloatArray, Look
+from manyeyes.backbones.sources import SOURCES, sha256_of
+from manyeyes.backbones.weights import RECORD, ensure_weights, is_here, weights_folder, weights_sha256
+from manyeyes.errors import ChecksumError, LicenceError, OfflineError
+
+TOY = Card("toy", "toy:somewhere", "toy", 3, Preprocessing(size=8), net="toy", licence="MIT")
+
+
+class ToySource:
+    """Writes a line to the file that ``where`` names, each time that it is asked for weights."""
+
+    def needs_network(self, where: str, inside: str) -> bool:
+        return True
+
+    def fetch(self, where: str, inside: str, sha256: str | None, folder: Path) -> Path:
+        with Path(where).open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        time.sleep(0.2)
+        fetched = folder / "fetched.bin"
+        fetched.write_bytes(b"weights")
+        return fetched
+
+
+class ToyNet:
+    """The mean colour of a photo. Stays in ``prepare``, half done, for as long as a file of that name lies about."""
+
+    def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
+        (folder / "w.bin").write_bytes(fetched.read_bytes()[:3])
+        while card.architecture == "slow" and Path(card.where).with_name("hold").exists():
+            time.sleep(0.01)
+        (folder / "w.bin").write_bytes(fetched.read_bytes())
+
+    def load(self, card: Card, folder: Path) -> Encoder:
+        return mean_colour
+
+
+def mean_colour(pixels: FloatArray) -> Look:
+    return Look(pixels.mean(axis=(2, 3)), None)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, online: None) -> Card:
+    monkeypatch.setitem(SOURCES._own, "toy", f"{__name__}:ToySource")
+    monkeypatch.setitem(NETS._own, "toy", f"{__name__}:ToyNet")
+    return dataclasses.replace(TOY, source=f"toy:{tmp_path / 'log'}")
+
+
+def times_fetched(card: Card) -> int:
+    log = Path(card.where)
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def start(card: Card) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=ensure_weights, args=(card,))
+    process.start()
+    return process
+
+
+def test_weights_are_fetched_once_and_recorded(toy):
+    assert not is_here(toy)
+    folder = ensure_weights(toy)
+    assert ensure_weights(toy) == folder == weights_folder(toy)
+    assert is_here(toy)
+    assert times_fetched(toy) == 1
+    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "w.bin"]
+    record = json.loads((folder / RECORD).read_text())
+    assert Card.from_dict(record["card"]) == toy
+    assert record["weights_sha256"] == weights_sha256(toy) == sha256_of(folder / "w.bin")
+
+
+def test_two_processes_fetch_once(toy):
+    processes = [start(toy) for _ in range(4)]
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert times_fetched(toy) == 1
+    assert [path.name for path in weights_folder(toy).parent.iterdir() if path.name[0] != "."] == [
+        weights_folder(toy).name
+    ]
+
+
+def test_a_kill_leaves_nothing_half_done(toy):
+    slow = dataclasses.replace(toy, architecture="slow")
+    hold = Path(slow.where).with_name("hold")
+    hold.touch()
+    process = start(slow)
+    deadline = time.monotonic() + 30
+    while not list(weights_folder(slow).parent.glob(".fetching-*/prepared/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    assert not weights_folder(slow).exists()
+    assert not is_here(slow)
+    hold.unlink()
+    assert (ensure_weights(slow) / "w.bin").read_bytes() == b"weights"
+    assert times_fetched(slow) == 2
+    assert not list(weights_folder(slow).parent.glob(".fetching-*"))
+
+
+def test_an_error_leaves_nothing_half_done(toy):
+    wrong = dataclasses.replace(toy, dimension=4)
+    with pytest.raises(Exception, match="has 3 numbers, its card says 4"):
+        ensure_weights(wrong)
+    assert [path.name[0] for path in weights_folder(wrong).parent.iterdir()] == ["."]
+    assert not list(weights_folder(wrong).parent.glob(".fetching-*"))
+
+
+def test_damaged_weights_are_refused(tiny_card):
+    weights = ensure_weights(tiny_card) / "model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        weights.write_bytes(damaged)
+        with pytest.raises(ChecksumError, match=rf"weights of tiny were damaged: delete {weights.parent}"):
+            Backbone.load(tiny_card)
+    weights.write_bytes(whole)
+    Backbone.load(tiny_card)
+
+
+def test_a_changed_local_file_is_looked_at_again(tmp_path, toy):
+    path = tmp_path / "w.bin"
+    path.write_bytes(b"first")
+    card = dataclasses.replace(toy, source=f"local:{path}")
+    assert (ensure_weights(card) / "w.bin").read_bytes() == b"first"
+    first = weights_sha256(card)
+    path.write_bytes(b"second")
+    assert (ensure_weights(card) / "w.bin").read_bytes() == b"second"
+    assert weights_sha256(card) != first
+    path.unlink()
+    assert (ensure_weights(card) / "w.bin").read_bytes() == b"second"
+
+
+def test_an_undeclared_licence_is_refused_until_accepted(toy):
+    card = dataclasses.replace(toy, licence=None)
+    with pytest.raises(LicenceError, match="publisher of toy declares no licence: add --accept-undeclared-licence"):
+        ensure_weights(card)
+    assert times_fetched(card) == 0
+    ensure_weights(card, accept_undeclared_licence=True)
+    with pytest.raises(LicenceError):
+        ensure_weights(card)
+
+
+def test_offline_names_the_card_and_the_command(toy, monkeypatch):
+    monkeypatch.setenv("MANYEYES_OFFLINE", "1")
+    with pytest.raises(OfflineError, match=r"weights of toy are not.*`manyeyes backbones pull toy` where.*bring /"):
+        ensure_weights(toy)
+    assert times_fetched(toy) == 0
+
+
+def test_weights_that_are_here_need_no_network(toy, monkeypatch):
+    ensure_weights(toy)
+    monkeypatch.setenv("MANYEYES_OFFLINE", "1")
+    blocks = Backbone.load(toy).embed(np.zeros((2, 8, 8, 3), np.uint8)).blocks
+    assert blocks["final"].shape == (2, 3)

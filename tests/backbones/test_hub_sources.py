@@ -1,11 +1,13 @@
 """Weights that the hub's own cache holds already, with the network denied."""
 
 import dataclasses
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from manyeyes.backbones import describe
@@ -71,6 +73,14 @@ def test_nets_that_do_not_look_at_square_photos_are_refused(monkeypatch):
     monkeypatch.setattr(describe, "timm_record", lambda name: record)
     with pytest.raises(CardError, match="looks at inputs of"):
         describe_timm(TINY)
+
+
+def test_manyeyes_offline_keeps_the_hubs_client_from_asking(cached, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
+    assert HubSource().fetch(f"timm/{TINY}", "", None, tmp_path).samefile(cached)
+    assert not asked
 
 
 @pytest.mark.parametrize("name", ["no_such_net", "test_resnet.no_such_tag"])

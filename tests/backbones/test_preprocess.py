@@ -19,35 +19,24 @@ def natural_photo(width: int, height: int) -> Image.Image:
 
 
 def resize_then_crop(image: Image.Image, size: int, crop: float, resampling: Image.Resampling) -> np.ndarray:
-    """The usual two steps: the shorter side to ``size / crop``, then the centre."""
-    scale = round(size / crop) / min(image.size)
-    image = image.resize((round(image.width * scale), round(image.height * scale)), resampling)
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    """The two steps of torchvision's Resize and CenterCrop, as timm sets them up for evaluation."""
+    shorter, short = int(size / crop), min(image.size)
+    width, height = (shorter if side == short else int(shorter * side / short) for side in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return np.asarray(image.resize((width, height), resampling).crop((left, top, left + size, top + size)))
 
 
-@pytest.mark.parametrize("zoom", [0.5, 1, 1.5, 2.5])
-@pytest.mark.parametrize(("size", "crop"), [(224, 0.875), (224, 1.0), (160, 0.95), (64, 0.5)])
+@pytest.mark.parametrize("photo_size", [(500, 375), (375, 500), (301, 256), (640, 213), (257, 257), (150, 203)])
+@pytest.mark.parametrize(("size", "crop"), [(224, 0.875), (224, 1.0), (299, 0.875), (160, 0.95), (64, 0.5)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-def test_one_resize_gives_what_resize_and_crop_give(zoom, size, crop, interpolation):
-    # A margin of whole pixels on each side: elsewhere the two steps cut up to half a pixel off the centre.
-    shorter = round(size / crop)
-    photo = natural_photo(int(zoom * (shorter + 80)), int(zoom * shorter))
+def test_one_resize_gives_what_resize_and_crop_give(photo_size, size, crop, interpolation):
+    photo = natural_photo(*photo_size)
     framed = frame(photo, size, crop, interpolation)
     expected = resize_then_crop(photo, size, crop, Image.Resampling[interpolation.upper()])
     assert framed.shape == (size, size, 3)
     assert framed.dtype == np.uint8
-    assert np.abs(framed.astype(float) - expected).mean() < 0.1
-
-
-@pytest.mark.parametrize("photo_size", [(320, 240), (241, 320), (257, 1000), (90, 71)])
-def test_the_frame_is_in_the_middle(photo_size):
-    photo = natural_photo(*photo_size)
-    for transpose in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE):
-        framed_then_turned = Image.fromarray(frame(photo, 64, 0.875, "bicubic")).transpose(transpose)
-        turned_then_framed = frame(photo.transpose(transpose), 64, 0.875, "bicubic")
-        # Pillow rounds between its two passes; half a pixel off the middle makes 5.
-        assert np.abs(turned_then_framed.astype(float) - np.asarray(framed_then_turned)).mean() < 0.5
+    # Pillow rounds between its two passes, which here run over other regions.
+    assert np.abs(framed.astype(float) - expected).mean() < 0.3
 
 
 def test_a_wrong_crop_would_be_seen():

@@ -17,13 +17,19 @@ _RESAMPLING = {
 def frame(image: Image.Image, size: int, crop: float, interpolation: Interpolation) -> npt.NDArray[np.uint8]:
     """Resize the shorter side to ``size / crop`` and cut out the centre: (size, size, 3), uint8.
 
-    Resizing only the region that the crop keeps gives the same pixels for a third of the work; the cut is centred to a
-    fraction of a pixel.
+    Rounded as torchvision and timm round, because the weights were trained and published with that. Resizing only the
+    region that the cut keeps gives the same pixels for a third of the work.
     """
-    side = min(image.size) * min(1.0, size / round(size / crop))
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), _RESAMPLING[interpolation], box=box))
+    shorter, short = int(size / crop), min(image.size)
+    # Sides of the whole resized photo; the cut's corner lies on a whole pixel of it.
+    resized = [shorter if side == short else int(shorter * side / short) for side in image.size]
+    corner = [round((side - size) / 2) for side in resized]
+    box = [
+        edge * side / whole
+        for edges in (corner, [start + size for start in corner])
+        for edge, side, whole in zip(edges, image.size, resized, strict=True)
+    ]
+    return np.asarray(image.resize((size, size), _RESAMPLING[interpolation], box=(box[0], box[1], box[2], box[3])))
 
 
 def normalise(batch: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

@@ -4,10 +4,15 @@ The registry's torchvision beside a CPU build of torch fails at import with ``op
 (pytorch/vision#9077, #9085). No backbone uses these operators, so declaring them is enough.
 """
 
+from types import ModuleType
+
 import torch
 
+# A library's operators vanish with the object, so it is kept here.
+_library: torch.library.Library | None = None
 
-def _import_timm():  # type: ignore[no-untyped-def]
+
+def _import_timm() -> ModuleType:
     try:
         import timm
     except RuntimeError as error:
@@ -15,12 +20,13 @@ def _import_timm():  # type: ignore[no-untyped-def]
             raise
         _declare_missing_operators()
         import timm
-    return timm
+    module: ModuleType = timm
+    return module
 
 
 def _declare_missing_operators() -> None:
-    global _library  # a Library's operators vanish with the object
-    _library = torch.library.Library("torchvision", "DEF")
+    global _library
+    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 

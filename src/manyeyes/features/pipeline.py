@@ -56,7 +56,11 @@ def open_pool() -> ThreadPoolExecutor:
 
 
 def fill(
-    store: FeatureStore, spaces: Mapping[str, Space], backbones: Sequence[Backbone], lack: Lack, pool: ThreadPoolExecutor
+    store: FeatureStore,
+    spaces: Mapping[str, Space],
+    backbones: Sequence[Backbone],
+    lack: Lack,
+    pool: ThreadPoolExecutor,
 ) -> dict[str, Rejected]:
     """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded."""
     refused: dict[str, Rejected] = {}
@@ -67,10 +71,6 @@ def fill(
     def start_decoding(chunk: list[tuple[str, str]]) -> list[Future[_Framed | Rejected]]:
         wanted = [{framings[name] for name in framings if photo in lack.by_backbone[name]} for photo, _ in chunk]
         return [pool.submit(_decode, *photo, wants) for photo, wants in zip(chunk, wanted, strict=True)]
-
-    for backbone in backbones:
-        if lack.by_backbone[backbone.card.name]:
-            _ = backbone.encoder  # built here, in one thread, before several ask for it
 
     with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance:
         decoding = start_decoding(chunks[0]) if chunks else []
@@ -109,6 +109,8 @@ def _start_looking(
     pool: ThreadPoolExecutor, backbone: Backbone, framed: list[_Framed], missing: set[str]
 ) -> tuple[list[str], list[Future[Embedding]]]:
     mine = [photo for photo in framed if photo.sha256 in missing]
+    if mine:
+        _ = backbone.encoder  # built here, in one thread, before several ask for it
     batches = [mine[start : start + BATCH] for start in range(0, len(mine), BATCH)]
     framing = backbone.card.preprocessing.framing
     passes = [pool.submit(backbone.embed, np.stack([photo.pixels[framing] for photo in batch])) for batch in batches]

@@ -10,7 +10,7 @@ from manyeyes.backbones.backbone import FINAL
 from manyeyes.backbones.card import Card
 
 # Raised when the meaning of what is stored changes, so that older rows are no longer found.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,16 @@ class Space:
 
 
 def embedding_space(card: Card, weights: str, tap: str = FINAL, precision: str = "fp32") -> Space:
-    """The space of one tap of one backbone: weights (sha256) × preprocessing × tap × precision."""
+    """The space of one tap of one backbone: weights (sha256) × preprocessing × tap × precision.
+
+    The dimension and the label space belong to it because an ONNX graph's outputs are chosen by them.
+    """
     content = {
         "weights": weights,
         "net": card.net,
         "architecture": card.architecture,
+        "dimension": card.dimension,
+        "labels": card.labels,
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "tap": tap,
         "precision": precision,

@@ -34,11 +34,15 @@ class FeatureTable:
     source_labels: dict[str, SourceLabels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.blocks or any(block.ndim != 2 for block in self.blocks.values()):
+            raise ValueError("a feature table wants one block or more, each of shape (n, D)")
         lengths = {len(block) for block in self.blocks.values()}
         if self.thumbnails is not None:
             lengths.add(len(self.thumbnails))
+        for top in self.source_labels.values():
+            lengths |= {len(top.index), len(top.probability)}
         if len(lengths) != 1:
-            raise ValueError(f"all blocks of a feature table want the same number of rows, not {sorted(lengths)}")
+            raise ValueError(f"all parts of a feature table want the same number of rows, not {sorted(lengths)}")
 
     def __len__(self) -> int:
         return len(next(iter(self.blocks.values())))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from manyeyes.errors import FetchError
 
-# pip and npm print codes, hints and the place of a log among their errors; a sentence has more than two words.
-_ERROR_SENTENCE = re.compile(r"^(?:ERROR:|npm error|npm ERR!)\s+((?!A complete log)\S+ \S+ \S.*)$", re.MULTILINE)
+# npm prints codes before it says what is wrong; a sentence has more than two words.
+_ERROR_SENTENCE = re.compile(r"^(?:ERROR:|npm error|npm ERR!)\s+(\S+ \S+ \S.*)$", re.MULTILINE)
 # pip only warns of a dead connection, and then says that there is no such package.
 _UNREACHABLE = re.compile(r"connection broken by '(\w+)")
 

@@ -1,0 +1,63 @@
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+
+from manyeyes.experts.folds import folds, spread_to_all_classes
+
+classes = st.lists(st.integers(0, 5), min_size=1, max_size=40).map(
+    lambda drawn: np.unique(drawn, return_inverse=True)[1].astype(np.int64)
+)
+
+
+@given(classes, st.integers(2, 7), st.integers(0, 3))
+def test_held_out_parts_share_out_all_rows(y: npt.NDArray[np.int64], count: int, seed: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        splits = list(folds(y, count, seed))
+    largest = np.bincount(y).max()
+    assert len(splits) == (min(count, largest) if largest > 1 else 0)
+    for train, held in splits:
+        assert len(train) and len(held)
+        assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(len(y)))
+    if splits:
+        assert np.array_equal(np.sort(np.concatenate([held for _, held in splits])), np.arange(len(y)))
+        for label in range(y.max() + 1):
+            shares = [(y[held] == label).sum() for _, held in splits]
+            assert max(shares) - min(shares) <= 1
+
+
+def test_the_seed_decides() -> None:
+    y = np.repeat([0, 1], 10)
+    held = [[part.tolist() for _, part in folds(y, 3, seed)] for seed in (0, 0, 1)]
+    assert held[0] == held[1] != held[2]
+
+
+@given(st.sets(st.integers(0, 7), min_size=1), st.integers(0, 9))
+def test_opinions_on_some_classes_become_opinions_on_all(present: set[int], seed: int) -> None:
+    known = np.array(sorted(present))
+    log_proba = log_softmax(np.random.default_rng(seed).normal(size=(5, len(known))), axis=1)
+    spread = spread_to_all_classes(log_proba, known, 8)
+    assert spread.shape == (5, 8)
+    np.testing.assert_allclose(np.exp(spread).sum(axis=1), 1)
+    np.testing.assert_allclose(np.exp(spread[:, known]), np.exp(log_proba), atol=1e-5)
+    np.testing.assert_allclose(np.exp(np.delete(spread, known, axis=1)), 1e-6)
+
+
+def test_opinions_on_all_classes_stay_as_they_are() -> None:
+    log_proba = np.log(np.array([[0.2, 0.8], [1e-9, 1 - 1e-9]]))
+    assert np.array_equal(spread_to_all_classes(log_proba, np.array([0, 1]), 2), log_proba)
+
+
+def test_where_no_class_has_two_photos_nothing_is_held_out() -> None:
+    assert list(folds(np.arange(5), 3, 0)) == []
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_class_of_one_photo_is_held_out_once(count: int) -> None:
+    y = np.array([0] * 9 + [1])
+    assert sum(9 in held for _, held in folds(y, count, 0)) == 1

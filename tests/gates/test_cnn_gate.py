@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates.cnn import CnnGate
+from manyeyes.gates.training import log_weights
+
+MakeTable = Callable[..., FeatureTable]
+Array = npt.NDArray[Any]
+
+
+def convolved(image: Array, weight: Array, bias: Array) -> Array:
+    """3 × 3 convolution with a border of zeros, ReLU, and the maximum of each 2 × 2: (c, s, s) → (c', s/2, s/2)."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    response = np.maximum(np.einsum("cxyij,ocij->oxy", windows, weight) + bias[:, None, None], 0)
+    channels, side, _ = response.shape
+    pooled: Array = response.reshape(channels, side // 2, 2, side // 2, 2).max(axis=(2, 4))
+    return pooled
+
+
+def test_it_is_equation_5(noise: MakeTable) -> None:
+    table = noise(4, [2, 2, 2])
+    assert table.thumbnails is not None
+    gate = CnnGate.for_table(table, 32)
+    torch.nn.init.normal_(gate.weigh.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    state = {name: value.double().numpy() for name, value in gate.state_dict().items()}
+
+    pixels = table.thumbnails.astype(float) / 255
+    small = pixels.reshape(4, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    standardised = (small - small.mean(axis=(0, 1, 2))) / small.std(axis=(0, 1, 2))
+    logits = []
+    for photo in standardised.transpose(0, 3, 1, 2):
+        seen = convolved(photo, state["network.0.weight"], state["network.0.bias"])
+        seen = convolved(seen, state["network.3.weight"], state["network.3.bias"])
+        logits.append(state["weigh.weight"] @ seen.ravel() + state["weigh.bias"])
+    np.testing.assert_allclose(log_weights(gate, table), log_softmax(logits, axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("thumbnail", [32, 64])
+def test_it_has_the_layers_of_the_paper(noise: MakeTable, thumbnail: int) -> None:
+    table = noise(3, [2, 2])
+    gate = CnnGate.for_table(table, thumbnail)
+    assert gate.look(table).shape == (3, 3, thumbnail, thumbnail)
+    shapes = [tuple(parameter.shape) for parameter in gate.parameters() if parameter.ndim > 1]
+    assert shapes == [(32, 3, 3, 3), (64, 32, 3, 3), (2, thumbnail**2 * 4)]
+
+
+def test_photos_are_standardised_by_those_it_was_made_for(noise: MakeTable) -> None:
+    table = noise(6, [2])
+    gate = CnnGate.for_table(table, 64)
+    seen = gate.look(table)
+    np.testing.assert_allclose(seen.mean(dim=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std(dim=(0, 2, 3)), 1, atol=1e-3)
+    np.testing.assert_allclose(gate.look(table[:2]), seen[:2])
+
+
+def test_photos_of_one_colour_are_no_trouble() -> None:
+    table = FeatureTable({"a": np.zeros((2, 1), np.float32)}, np.full((2, 64, 64, 3), 255, np.uint8))
+    assert CnnGate.for_table(table, 32).look(table).isfinite().all()
+
+
+def test_without_thumbnails_it_says_so(noise: MakeTable) -> None:
+    with pytest.raises(ValueError, match="looks at thumbnails, and this feature table has none"):
+        CnnGate.for_table(FeatureTable(noise(3, [2]).blocks), 32)
+
+
+@pytest.mark.parametrize("thumbnail", [48, 128])
+def test_a_side_that_cannot_be_made_is_refused(noise: MakeTable, thumbnail: int) -> None:
+    with pytest.raises(ValueError, match=f"no {thumbnail} px thumbnail can be made from 64 px: use 32 or 64"):
+        CnnGate.for_table(noise(3, [2]), thumbnail)

@@ -1,0 +1,43 @@
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates.embedding import COORDINATES, EmbeddingGate
+from manyeyes.gates.training import log_weights
+
+MakeTable = Callable[..., FeatureTable]
+
+
+def test_it_is_equation_6(noise: MakeTable) -> None:
+    table = noise(7, [4, 9, 2])
+    gate = EmbeddingGate.for_table(table, 32)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in gate.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    logits = []
+    for block, weight in zip(table.blocks.values(), gate.parameters(), strict=True):
+        assert weight.shape == (COORDINATES, block.shape[1])
+        standardised = (block - block.mean(axis=0)) / block.std(axis=0)
+        embedded = np.maximum(standardised @ weight.detach().numpy().T, 0)
+        logits.append(embedded.mean(axis=1))
+    np.testing.assert_allclose(log_weights(gate, table), log_softmax(np.stack(logits, axis=1), axis=1), atol=1e-4)
+
+
+def test_columns_are_standardised_by_the_photos_it_was_made_for(noise: MakeTable) -> None:
+    table = noise(50, [4, 3])
+    moved = FeatureTable({name: 1000 * block + 7 for name, block in table.blocks.items()})
+    gate, other = (EmbeddingGate.for_table(one, 32) for one in (table, moved))
+    np.testing.assert_allclose(other.look(moved), gate.look(table), atol=1e-4)
+    np.testing.assert_allclose(gate.look(table).std(dim=0, correction=0), 1, atol=1e-5)
+    np.testing.assert_allclose(gate.look(table[:2]), gate.look(table)[:2])
+
+
+def test_a_constant_column_is_seen_as_nothing(noise: MakeTable) -> None:
+    table = noise(50, [4, 3])
+    for value in (0.0, 0.1, 12345.678):
+        table.blocks["block0"][:, 2] = value
+        seen = EmbeddingGate.for_table(table, 32).look(table)
+        np.testing.assert_allclose(seen[:, 2], 0, atol=1e-2)

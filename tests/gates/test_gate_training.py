@@ -1,0 +1,192 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp, softmax
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates import GATES
+from manyeyes.gates.training import TrainedGate, log_weights, mixture_loss, train_gate
+
+MakeTable = Callable[..., FeatureTable]
+FloatArray = npt.NDArray[np.float64]
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Photos, what two experts say of them, (n, 2, C) log-probabilities, and the truth."""
+
+    table: FeatureTable
+    opinions: FloatArray
+    labels: npt.NDArray[np.int64]
+
+    def train(self, name: str, rows: slice, seed: int = 0) -> TrainedGate:
+        labels = self.labels[rows]
+        return train_gate(
+            GATES[name], self.table[rows], self.opinions[rows], labels, np.ones(len(labels)), thumbnail=32, seed=seed
+        )
+
+    def mixed(self, weights: FloatArray, rows: slice) -> FloatArray:
+        """log f of the rows: (n, C)."""
+        mixed: FloatArray = logsumexp(weights[:, :, None] + self.opinions[rows], axis=1)
+        return mixed
+
+    def accuracy(self, log_proba: FloatArray, rows: slice) -> float:
+        return float((log_proba.argmax(axis=1) == self.labels[rows]).mean())
+
+    def loss(self, log_proba: FloatArray, rows: slice) -> FloatArray:
+        labels = self.labels[rows]
+        return -log_proba[np.arange(len(labels)), labels]
+
+
+TRAIN, TEST = slice(0, 400), slice(400, None)
+
+
+@pytest.fixture(scope="module")
+def two_worlds() -> Lesson:
+    """On bright photos, whose first block is positive too, the first expert is right; on dark ones the second is.
+
+    Where an expert is not right it guesses, as sure of itself as ever.
+    """
+    rng = np.random.default_rng(0)
+    rows = 800
+    bright = rng.random(rows) < 0.5
+    pixels = np.where(bright, 170, 80)[:, None, None, None] + rng.integers(-60, 60, (rows, 64, 64, 3))
+    sign = np.where(bright, 1.0, -1.0)[:, None]
+    blocks = {"told": sign + 0.5 * rng.normal(size=(rows, 6)), "noise": rng.normal(size=(rows, 4))}
+    table = FeatureTable({name: block.astype(np.float32) for name, block in blocks.items()}, pixels.astype(np.uint8))
+    labels = rng.integers(0, CLASSES, rows)
+    guesses = rng.integers(0, CLASSES, (rows, 2))
+    said = np.where(np.stack([bright, ~bright], axis=1), labels[:, None], guesses)
+    return Lesson(table, log_softmax(3 * np.eye(CLASSES)[said], axis=2), labels)
+
+
+def equals(seed: int, noise: MakeTable, rows: int = 600) -> Lesson:
+    """Two experts that are right equally often, on photos that tell nothing of which."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, rows)
+    opinions = log_softmax(1.5 * np.eye(CLASSES)[labels][:, None] + rng.normal(size=(rows, 2, CLASSES)), axis=2)
+    return Lesson(noise(rows, [6, 4], seed=seed), opinions, labels)
+
+
+@pytest.mark.parametrize("name", ["cnn", "embedding"])
+def test_it_learns_whom_to_trust_on_which_photo(two_worlds: Lesson, name: str) -> None:
+    trained = two_worlds.train(name, TRAIN)
+    assert trained.epochs > 0
+    weights = log_weights(trained.gate, two_worlds.table[TEST])
+    uniform = two_worlds.mixed(np.full_like(weights, np.log(0.5)), TEST)
+    mixed = two_worlds.mixed(weights, TEST)
+    rivals = [uniform, two_worlds.opinions[TEST, 0], two_worlds.opinions[TEST, 1]]
+    assert two_worlds.accuracy(mixed, TEST) > max(two_worlds.accuracy(rival, TEST) for rival in rivals) + 0.1
+    assert two_worlds.loss(mixed, TEST).mean() < min(two_worlds.loss(rival, TEST).mean() for rival in rivals) - 0.1
+
+
+@pytest.mark.parametrize("name", ["cnn", "embedding"])
+def test_held_out_weights_are_those_of_gates_that_had_not_seen_the_photo(two_worlds: Lesson, name: str) -> None:
+    trained = two_worlds.train(name, TRAIN)
+    np.testing.assert_allclose(np.exp(trained.held_out).sum(axis=1), 1, atol=1e-5)
+    held_out = two_worlds.loss(two_worlds.mixed(trained.held_out, TRAIN), TRAIN).mean()
+    new = two_worlds.loss(two_worlds.mixed(log_weights(trained.gate, two_worlds.table[TEST]), TEST), TEST).mean()
+    assert held_out == pytest.approx(new, abs=0.1)
+    final = np.exp(log_weights(trained.gate, two_worlds.table[TRAIN]))
+    assert np.abs(final - np.exp(trained.held_out)).max() > 1e-3
+
+
+def test_a_gate_that_sees_nothing_learns_who_is_better_on_the_whole(two_worlds: Lesson, noise: MakeTable) -> None:
+    lesson = equals(0, noise)
+    worse = lesson.opinions.copy()
+    worse[:, 1] = -np.log(CLASSES)
+    unequal = Lesson(lesson.table, worse, lesson.labels)
+    trained = unequal.train("constant", TRAIN)
+    weights = np.exp(log_weights(trained.gate, unequal.table[TEST]))
+    assert (weights == weights[0]).all() and weights[0, 0] > 0.55
+
+
+@pytest.mark.parametrize("name", ["embedding", "constant", "cnn"])
+@pytest.mark.parametrize("seed", range(3))
+def test_where_nothing_can_be_learnt_it_is_no_worse_than_the_plain_mean(
+    noise: MakeTable, name: str, seed: int
+) -> None:
+    lesson = equals(seed, noise, rows=1200 if name != "cnn" else 500)
+    train, test = slice(0, 200), slice(200, None)
+    trained = lesson.train(name, train, seed)
+    weights = log_weights(trained.gate, lesson.table[test])
+    harm = lesson.loss(lesson.mixed(weights, test), test) - lesson.loss(
+        lesson.mixed(np.full_like(weights, np.log(0.5)), test), test
+    )
+    assert harm.mean() < 0.01 + 2 * harm.std() / len(harm) ** 0.5
+
+
+@pytest.mark.parametrize("name", GATES.names())
+def test_the_seed_decides_and_no_other_dice_are_thrown(noise: MakeTable, two_worlds: Lesson, name: str) -> None:
+    torch.manual_seed(7)
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr, index]  # noqa: NPY002
+    one = two_worlds.train(name, slice(0, 100), seed=1)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # type: ignore[index]  # noqa: NPY002
+    torch.manual_seed(8)
+    again = two_worlds.train(name, slice(0, 100), seed=1)
+    assert one.epochs == again.epochs and np.array_equal(one.held_out, again.held_out)
+    for (key, value), (other_key, other) in zip(
+        one.gate.state_dict().items(), again.gate.state_dict().items(), strict=True
+    ):
+        assert key == other_key and torch.equal(value, other)
+
+
+def test_another_seed_is_another_gate(two_worlds: Lesson) -> None:
+    one, other = (two_worlds.train("embedding", slice(0, 100), seed) for seed in (1, 2))
+    assert not np.array_equal(one.held_out, other.held_out)
+
+
+@pytest.mark.parametrize("name", GATES.names())
+def test_where_nothing_can_be_held_out_the_gate_stays_uniform(noise: MakeTable, name: str) -> None:
+    lesson = equals(0, noise, rows=CLASSES)
+    trained = train_gate(
+        GATES[name], lesson.table, lesson.opinions, np.arange(CLASSES), np.ones(CLASSES), thumbnail=32, seed=0
+    )
+    assert trained.epochs == 0
+    np.testing.assert_allclose(np.exp(trained.held_out), 0.5, atol=5e-4)
+
+
+@pytest.mark.parametrize("name", GATES.names())
+def test_one_expert_leaves_nothing_to_learn(noise: MakeTable, name: str) -> None:
+    lesson = equals(0, noise, rows=40)
+    alone = Lesson(lesson.table.select(["block0"]), lesson.opinions[:, :1], lesson.labels)
+    trained = alone.train(name, slice(None))
+    assert trained.epochs == 0
+    np.testing.assert_allclose(trained.held_out, np.zeros((40, 1)), atol=1e-6)
+
+
+def test_photos_of_no_weight_teach_nothing(two_worlds: Lesson) -> None:
+    """Half the photos swap the experts' roles; the weights say which half is to be believed."""
+    opinions, labels = two_worlds.opinions[TRAIN].copy(), two_worlds.labels[TRAIN]
+    believed = np.arange(len(labels)) % 2 == 0
+    opinions[~believed] = opinions[~believed][:, ::-1]
+    table = two_worlds.table[TRAIN]
+    for weights, rows in ((2.0 * believed, believed), (2.0 * ~believed, ~believed)):
+        trained = train_gate(GATES["embedding"], table, opinions, labels, weights)
+        mixed = logsumexp(trained.held_out[:, :, None] + opinions, axis=1)
+        right = mixed.argmax(axis=1) == labels
+        assert right[rows].mean() > right[~rows].mean() + 0.2
+
+
+def test_the_mixture_loss_is_that_of_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    a, c = softmax(rng.normal(size=(5, 3)), axis=1), rng.random((5, 3))
+    loss = mixture_loss(torch.from_numpy(np.log(a)), torch.from_numpy(np.log(c)))
+    np.testing.assert_allclose(loss, -np.log((a * c).sum(axis=1)))
+
+
+def test_its_gradient_is_weight_minus_responsibility() -> None:
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(5, 3))).requires_grad_()
+    likelihood = torch.from_numpy(np.log(rng.random((5, 3))))
+    mixture_loss(torch.log_softmax(logits, dim=1), likelihood).sum().backward()  # type: ignore[no-untyped-call]
+    weights = logits.detach().softmax(dim=1)
+    responsibilities = (logits.detach() + likelihood).softmax(dim=1)
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, weights - responsibilities)

@@ -1,13 +1,11 @@
 """A bundle: a folder with a fitted classifier in it. Arrays in safetensors, all else in JSON, a model card for people.
 
-No file of a bundle can run code. ``config.json`` pins the sha256 of the arrays, and itself carries a checksum, so that a
+No file of a bundle can run code. ``config.json`` pins the sha256 of the arrays and carries a checksum of itself, so a
 damaged or edited bundle is refused; against a deliberate forger that is no seal.
 """
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,8 +60,8 @@ def save(model: "ManyEyesClassifier", folder: Path, facts: dict[str, Any] | None
             (made / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
             (made / README).write_text(model_card(model, config["facts"]), encoding="utf-8")
             if folder.exists():
-                os.replace(folder, Path(scratch) / "older")
-            os.replace(made, folder)
+                folder.rename(Path(scratch) / "older")
+            made.rename(folder)
     except OSError as error:
         raise BundleError(f"the bundle {folder} cannot be written: {error.strerror or error}") from None
 

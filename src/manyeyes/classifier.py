@@ -147,7 +147,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return with_gaps
 
     def gate_weights(self, X: Paths) -> FloatArray:
-        """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Only for the fusion "mixture"."""
+        """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Of the fusion "mixture" only."""
         self._fitted_classes()
         fusion = self.fusion_
         if not isinstance(fusion, MixtureOfExperts):

@@ -22,7 +22,11 @@ def model_card(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
     ]
     if facts.get("results"):
         parts += ["## Results", facts["protocol"], _results(facts["results"])]
-    parts += ["## Backbones", "Their weights are not in this folder; they are fetched when they are needed.", _cards(model)]
+    parts += [
+        "## Backbones",
+        "Their weights are not in this folder; they are fetched when they are needed.",
+        _cards(model),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -51,7 +55,9 @@ def _cards(model: "ManyEyesClassifier") -> str:
         f"| `{model.weights_[card.name][:16]}` | {card.paper or ''} |"
         for card in model.cards_
     ]
-    return "\n".join(["| backbone | source | licence of the weights | sha256 | paper |", "|---|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| backbone | source | licence of the weights | sha256 | paper |", "|---|---|---|---|---|", *rows]
+    )
 
 
 def _cell(text: str) -> str:

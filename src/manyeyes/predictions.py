@@ -1,4 +1,4 @@
-"""What a model says of each photo, and why: the class, its probability, every backbone's vote and the gate's weights."""
+"""What a model says of each photo, and why: its class and probability, the backbones' votes, the gate's weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from manyeyes.experts.panel import ExpertPanel
+from manyeyes.features.table import FeatureTable
+from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
 
@@ -38,30 +40,35 @@ class Prediction:
 def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Prediction | Rejected]:
     """The outcome for each path, in order: a prediction, or why the file could not be read."""
     seen = model.look(paths)
-    outcomes: list[Prediction | Rejected] = []
+    good = [path for path, is_good in zip(paths, seen.is_good, strict=True) if is_good]
+    made = iter(_predict(model, good, seen.table))
     rejected = iter(seen.rejected)
-    made = iter(_predict(model, [path for path, good in zip(paths, seen.is_good, strict=True) if good], seen.table))
-    for good in seen.is_good:
-        outcomes.append(next(made) if good else next(rejected))
-    return outcomes
+    return [next(made) if is_good else next(rejected) for is_good in seen.is_good]
 
 
-def _predict(model: "ManyEyesClassifier", paths: list[str], table) -> list[Prediction]:  # type: ignore[no-untyped-def]
+def _predict(model: "ManyEyesClassifier", paths: list[str], table: FeatureTable) -> list[Prediction]:
     if not paths:
         return []
-    fusion, names = model.fusion_, [str(name) for name in model.classes_]
-    probabilities = fusion.predict_proba(table)
+    names = [str(name) for name in model.classes_]
+    probabilities = model.fusion_.predict_proba(table)
+    votes = _votes(model.fusion_, table, names)
+    return [
+        Prediction(path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast)
+        for path, row, cast in zip(paths, probabilities, votes, strict=True)
+    ]
+
+
+def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
+    """For each photo every expert's vote; none where the fusion has no experts of its own for each backbone."""
     panel: ExpertPanel | None = getattr(fusion, "panel_", None)
-    opinions = None if panel is None else np.exp(panel.log_proba(table))
+    if panel is None:
+        return [()] * len(table)
+    opinions = np.exp(panel.log_proba(table))
     weights = fusion.gate_weights(table) if isinstance(fusion, MixtureOfExperts) else None
-    made = []
-    for row, path in enumerate(paths):
-        votes = []
-        for k, backbone in enumerate(fusion.blocks_ if opinions is not None else []):
-            opinion = opinions[row, k]
-            weight = None if weights is None else float(weights[row, k])
-            votes.append(Vote(backbone, names[opinion.argmax()], float(opinion.max()), weight))
-        best = int(probabilities[row].argmax())
-        everything = {name: float(p) for name, p in zip(names, probabilities[row], strict=True)}
-        made.append(Prediction(path, names[best], float(probabilities[row, best]), everything, tuple(votes)))
-    return made
+    return [
+        tuple(
+            Vote(name, names[said.argmax()], float(said.max()), None if weights is None else float(weights[row, k]))
+            for k, (name, said) in enumerate(zip(panel.names_, opinions[row], strict=True))
+        )
+        for row in range(len(table))
+    ]

@@ -67,7 +67,9 @@ def unpack(tree: Tree, arrays: Arrays) -> Any:
     try:
         return _unpack(tree, arrays)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise BundleError(f"the bundle's config does not describe a model of this version of manyeyes: {error}") from None
+        raise BundleError(
+            f"the bundle's config does not describe a model of this version of manyeyes: {error}"
+        ) from None
 
 
 def _unpack(tree: Tree, arrays: Arrays) -> Any:
@@ -101,5 +103,3 @@ def _unpack(tree: Tree, arrays: Arrays) -> Any:
 
 def _name(registry: Registry, value: object) -> str | None:
     return next((name for name in registry.names() if type(value) is registry[name]), None)
-
-

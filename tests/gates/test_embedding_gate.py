@@ -26,6 +26,18 @@ def test_it_is_equation_6(noise: MakeTable) -> None:
     np.testing.assert_allclose(log_weights(gate, table), log_softmax(np.stack(logits, axis=1), axis=1), atol=1e-4)
 
 
+def test_how_two_experts_compare_depends_on_their_own_blocks_alone(noise: MakeTable) -> None:
+    table, other = noise(7, [4, 9, 2]), noise(7, [4, 9, 2], seed=1)
+    gate = EmbeddingGate.for_table(table, 32)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in gate.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    before = log_weights(gate, table)
+    after = log_weights(gate, FeatureTable({**table.blocks, "block2": other.blocks["block2"]}))
+    np.testing.assert_allclose(after[:, 0] - after[:, 1], before[:, 0] - before[:, 1], atol=1e-5)
+    assert not np.allclose(after, before)
+
+
 def test_columns_are_standardised_by_the_photos_it_was_made_for(noise: MakeTable) -> None:
     table = noise(50, [4, 3])
     moved = FeatureTable({name: 1000 * block + 7 for name, block in table.blocks.items()})

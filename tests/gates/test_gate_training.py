@@ -73,9 +73,12 @@ def equals(seed: int, noise: MakeTable, rows: int = 600) -> Lesson:
     return Lesson(noise(rows, [6, 4], seed=seed), opinions, labels)
 
 
-@pytest.mark.parametrize("name", ["cnn", "embedding"])
-def test_it_learns_whom_to_trust_on_which_photo(two_worlds: Lesson, name: str) -> None:
-    trained = two_worlds.train(name, TRAIN)
+@pytest.fixture(scope="module", params=["cnn", "embedding"])
+def trained(request: pytest.FixtureRequest, two_worlds: Lesson) -> TrainedGate:
+    return two_worlds.train(request.param, TRAIN)
+
+
+def test_it_learns_whom_to_trust_on_which_photo(two_worlds: Lesson, trained: TrainedGate) -> None:
     assert trained.epochs > 0
     weights = log_weights(trained.gate, two_worlds.table[TEST])
     uniform = two_worlds.mixed(np.full_like(weights, np.log(0.5)), TEST)
@@ -85,15 +88,14 @@ def test_it_learns_whom_to_trust_on_which_photo(two_worlds: Lesson, name: str) -
     assert two_worlds.loss(mixed, TEST).mean() < min(two_worlds.loss(rival, TEST).mean() for rival in rivals) - 0.1
 
 
-@pytest.mark.parametrize("name", ["cnn", "embedding"])
-def test_held_out_weights_are_those_of_gates_that_had_not_seen_the_photo(two_worlds: Lesson, name: str) -> None:
-    trained = two_worlds.train(name, TRAIN)
+def test_held_out_weights_are_those_of_gates_that_had_not_seen_the_photo(
+    two_worlds: Lesson, trained: TrainedGate
+) -> None:
     np.testing.assert_allclose(np.exp(trained.held_out).sum(axis=1), 1, atol=1e-5)
     held_out = two_worlds.loss(two_worlds.mixed(trained.held_out, TRAIN), TRAIN).mean()
     new = two_worlds.loss(two_worlds.mixed(log_weights(trained.gate, two_worlds.table[TEST]), TEST), TEST).mean()
     assert held_out == pytest.approx(new, abs=0.1)
-    final = np.exp(log_weights(trained.gate, two_worlds.table[TRAIN]))
-    assert np.abs(final - np.exp(trained.held_out)).max() > 1e-3
+    assert np.abs(log_weights(trained.gate, two_worlds.table[TRAIN]) - trained.held_out).max() > 1e-2
 
 
 def test_a_gate_that_sees_nothing_learns_who_is_better_on_the_whole(two_worlds: Lesson, noise: MakeTable) -> None:
@@ -108,9 +110,7 @@ def test_a_gate_that_sees_nothing_learns_who_is_better_on_the_whole(two_worlds: 
 
 @pytest.mark.parametrize("name", ["embedding", "constant", "cnn"])
 @pytest.mark.parametrize("seed", range(3))
-def test_where_nothing_can_be_learnt_it_is_no_worse_than_the_plain_mean(
-    noise: MakeTable, name: str, seed: int
-) -> None:
+def test_where_nothing_can_be_learnt_it_is_no_worse_than_the_plain_mean(noise: MakeTable, name: str, seed: int) -> None:
     lesson = equals(seed, noise, rows=1200 if name != "cnn" else 500)
     train, test = slice(0, 200), slice(200, None)
     trained = lesson.train(name, train, seed)
@@ -124,7 +124,7 @@ def test_where_nothing_can_be_learnt_it_is_no_worse_than_the_plain_mean(
 @pytest.mark.parametrize("name", GATES.names())
 def test_the_seed_decides_and_no_other_dice_are_thrown(noise: MakeTable, two_worlds: Lesson, name: str) -> None:
     torch.manual_seed(7)
-    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr, index]  # noqa: NPY002
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     one = two_worlds.train(name, slice(0, 100), seed=1)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # type: ignore[index]  # noqa: NPY002

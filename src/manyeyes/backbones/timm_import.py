@@ -28,7 +28,8 @@ def _declare_missing_operators() -> None:
     global _library
     _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        _library.define(signature)  # type: ignore[no-untyped-call]
 
 
 timm = _import_timm()

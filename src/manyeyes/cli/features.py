@@ -26,7 +26,9 @@ def info(verbose: Verbose = False, quiet: Quiet = False) -> None:
 
 @app.command("prune")
 def prune(
-    everything: Annotated[bool, typer.Option("--all", help="Also the features themselves: all are computed anew.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the features themselves: all are computed anew.")
+    ] = False,
     name: Annotated[list[str] | None, typer.Option("--backbone", help="Also the features of this backbone.")] = None,
     verbose: Verbose = False,
     quiet: Quiet = False,

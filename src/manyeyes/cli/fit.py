@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def fit(
-    photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")],
+    photos: Annotated[
+        Path, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
     zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
     gate: Annotated[str, typer.Option(help="Whom to trust: cnn, embedding, constant or uniform.")] = "cnn",
@@ -129,7 +131,9 @@ def _split(photos: "PhotoSet") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, A
         return np.arange(len(photos)), np.arange(0)
     is_train = np.array([split == "train" for split in photos.splits])
     if not is_train.any():
-        raise PhotoSourceError(f"no photo is in the split 'train': the splits are {', '.join(sorted(set(photos.splits)))}")
+        raise PhotoSourceError(
+            f"no photo is in the split 'train': the splits are {', '.join(sorted(set(photos.splits)))}"
+        )
     return np.flatnonzero(is_train), np.flatnonzero(~is_train)
 
 

@@ -21,7 +21,9 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders to search for photos.")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show each backbone's vote and the gate's weight.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show each backbone's vote and the gate's weight.")
+    ] = False,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -87,5 +89,7 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
             for vote in one.votes:
                 weight = "" if vote.weight is None else f"{bar(vote.weight)} {100 * vote.weight:3.0f}%  "
                 vote_style = "dim" if vote.label == one.label else "yellow"
-                table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), Text(vote.label, vote_style), f"{vote.probability:.3f}")
+                table.add_row(
+                    Text(f"  {weight}{vote.backbone}", "dim"), Text(vote.label, vote_style), f"{vote.probability:.3f}"
+                )
     out.print(table)

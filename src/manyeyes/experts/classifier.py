@@ -27,7 +27,8 @@ class LogProbaClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each row: (n,)."""
         best = self.predict_log_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        predicted: npt.NDArray[Any] = self.classes_[best]
+        return predicted
 
     def decision_function(self, X: Any) -> FloatArray:
         """Log-probabilities (n, C), or with two classes the log-odds of the second, (n,), as scikit-learn wants it."""

@@ -105,7 +105,8 @@ class KernelRidge(LogProbaClassifier):
         for block in np.split(rooted, np.cumsum(widths)[:-1], axis=1):
             length = np.linalg.norm(block, axis=1, keepdims=True) * np.sqrt(len(widths))
             np.divide(block, length, out=block, where=length > 0)
-        return rooted.astype(np.float32)
+        prepared: npt.NDArray[np.float32] = rooted.astype(np.float32)
+        return prepared
 
     def _choose_landmarks(self, count: int) -> npt.NDArray[np.int64]:
         if count <= self.landmarks:

@@ -84,10 +84,7 @@ def fill(
                 if photos:
                     columns = _columns([one.result() for one in passes])
                     store.write(spaces[backbone.card.name], photos, columns)
-            bare = [photo for photo in framed if photo.sha256 in lack.thumbnails]
-            if bare:
-                thumbnails = np.stack([photo.thumbnail for photo in bare])
-                store.write(THUMBNAILS, [photo.sha256 for photo in bare], {"pixels": thumbnails})
+            _store_thumbnails(store, framed, lack.thumbnails)
             advance(len(chunk))
     return refused
 
@@ -115,6 +112,13 @@ def _start_looking(
     framing = backbone.card.preprocessing.framing
     passes = [pool.submit(backbone.embed, np.stack([photo.pixels[framing] for photo in batch])) for batch in batches]
     return [photo.sha256 for photo in mine], passes
+
+
+def _store_thumbnails(store: FeatureStore, framed: list[_Framed], missing: set[str]) -> None:
+    mine = [photo for photo in framed if photo.sha256 in missing]
+    if mine:
+        pixels = np.stack([photo.thumbnail for photo in mine])
+        store.write(THUMBNAILS, [photo.sha256 for photo in mine], {"pixels": pixels})
 
 
 def _columns(embeddings: list[Embedding]) -> dict[str, npt.NDArray[Any]]:

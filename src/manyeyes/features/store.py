@@ -31,6 +31,8 @@ from manyeyes.home import cache_home
 Columns = Mapping[str, npt.NDArray[Any]]
 PHOTO = "photo"
 RECORD = "space.json"
+# The folders of spaces: a name and a key. Nothing else in the store's root is ever counted or removed.
+FOLDERS = "*-" + "[0-9a-f]" * 16 + "/"
 # A hidden file this old belongs to a process that was killed, not to one that is writing.
 ABANDONED_AFTER_SECONDS = 3600.0
 
@@ -104,8 +106,7 @@ class FeatureStore:
     def info(self) -> list[SpaceInfo]:
         """Every space, by name."""
         found = []
-        for record in sorted(self.root.glob(f"*/{RECORD}")):
-            folder = record.parent
+        for folder in sorted(self.root.glob(FOLDERS)):
             photos = {photo for _, listed in _listed(folder) for photo in listed}
             size = sum(_size(path) for path in folder.iterdir())
             found.append(SpaceInfo(folder.name.rpartition("-")[0], folder, len(photos), size))

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.calibration import fit_temperature, tempered
@@ -35,6 +35,7 @@ class Fusion(LogProbaClassifier):
         """
         if isinstance(X, FeatureTable):
             check_consistent_length(X, y)
+            y = column_or_1d(y, warn=True)
             self.n_features_in_ = X.shape[1]
             table = X
         else:
@@ -42,8 +43,11 @@ class Fusion(LogProbaClassifier):
             table = FeatureTable({"features": X})
         labels = self._learn_classes(y)
         self.blocks_ = list(table.names)
+        if panel is not None and panel.names_ != self.blocks_:
+            theirs, ours = ", ".join(panel.names_), ", ".join(self.blocks_)
+            raise ValueError(f"the panel's blocks are {theirs}, the feature table's {ours}: fit it on the same table")
         weights = class_weights(self.class_weight, self.classes_, labels)
-        out_of_fold = self._fit(table, np.asarray(y), labels, weights, panel)
+        out_of_fold = self._fit(table, y, labels, weights, panel)
         self.temperature_ = fit_temperature(out_of_fold, labels, weights)
         return self
 
@@ -68,7 +72,13 @@ class Fusion(LogProbaClassifier):
 
     def _table(self, X: Any) -> FeatureTable:
         if not isinstance(X, FeatureTable):
-            return FeatureTable({"features": validate_data(self, X, reset=False, dtype=[np.float32, np.float64])})
+            X = FeatureTable({"features": validate_data(self, X, reset=False, dtype=[np.float32, np.float64])})
         if missing := set(self.blocks_) - set(X.names):
             raise ValueError(f"the feature table lacks the blocks {', '.join(sorted(missing))}")
-        return X.select(self.blocks_)
+        table: FeatureTable = X.select(self.blocks_)
+        if table.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"the blocks {', '.join(self.blocks_)} have {table.shape[1]} features in this table, "
+                f"{type(self).__name__} was fitted on {self.n_features_in_}"
+            )
+        return table

@@ -1,8 +1,8 @@
 """The mixture of experts of "All Together Now!" (eqs. 3–4): ``f(x) = Σ_k a_k(x) c_k(φ_k(x))``.
 
-A convex combination of the experts' probabilities, with weights that a gate gives photo by photo. Trained in stages: the
-experts, each on its block; then the gate, on the experts' out-of-fold outputs, because on their own training photos all
-experts are right and there is nothing to learn about whom to trust.
+A convex combination of the experts' probabilities, with weights that a gate gives photo by photo. Trained in stages:
+the experts, each on its block; then the gate, on the experts' out-of-fold outputs, because on their own training photos
+all experts are right and there is nothing to learn about whom to trust.
 """
 
 from typing import Any

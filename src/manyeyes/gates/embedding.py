@@ -39,6 +39,6 @@ class EmbeddingGate(Gate):
         return (torch.from_numpy(table.concatenated()).float() - self.mean) / self.scale
 
     def logits(self, seen: Tensor) -> Tensor:
-        blocks = seen.split(self.widths, dim=1)
+        blocks = torch.split(seen, self.widths, dim=1)
         embedded = [torch.relu(map_(block)) for map_, block in zip(self.maps, blocks, strict=True)]
         return torch.stack(embedded, dim=2).mean(dim=1)

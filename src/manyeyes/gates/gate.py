@@ -32,7 +32,7 @@ class Gate(nn.Module, ABC):
         gate.standardise(table)
         return gate
 
-    def standardise(self, table: FeatureTable) -> None:  # noqa: B027 - most gates see nothing that needs it
+    def standardise(self, table: FeatureTable) -> None:
         """Keep in buffers what is needed to bring these photos' inputs to mean 0 and scale 1."""
 
     @abstractmethod

@@ -1,0 +1,63 @@
+"""A space's key changes with everything that decides an embedding, and with nothing else."""
+
+import dataclasses
+
+import pytest
+
+from manyeyes.backbones.card import HALF, Card, Preprocessing
+from manyeyes.features.space import THUMBNAILS, embedding_space
+
+CARD = Card("toy", "local:toy", "toy_net", 3, Preprocessing(size=8, crop=0.9), labels="imagenet-1k")
+PREPROCESSING = {
+    "size": 9,
+    "crop": 0.8,
+    "interpolation": "nearest",
+    "mean": HALF,
+    "std": HALF,
+    "channels": "bgr",
+}
+
+
+def key(card: Card = CARD, weights: str = "a", **options: str) -> str:
+    return embedding_space(card, weights, **options).key
+
+
+def test_what_decides_an_embedding_changes_the_key():
+    assert {field.name for field in dataclasses.fields(Preprocessing)} == PREPROCESSING.keys()
+    preprocessings = [dataclasses.replace(CARD.preprocessing, **{k: value}) for k, value in PREPROCESSING.items()]
+    keys = [
+        key(),
+        key(weights="b"),
+        key(tap="stage2"),
+        key(precision="int8"),
+        *(key(dataclasses.replace(CARD, preprocessing=one)) for one in preprocessings),
+        *(
+            key(dataclasses.replace(CARD, **change))
+            for change in ({"net": "onnx"}, {"architecture": "other"}, {"dimension": 4}, {"labels": None})
+        ),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "another"},
+        {"source": "local:elsewhere"},
+        {"sha256": "0" * 64},
+        {"macs": 1.5},
+        {"licence": "MIT"},
+        {"paper": "a paper"},
+        {"reference": (1.0,)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_does_not_leaves_it(change):
+    assert key(dataclasses.replace(CARD, **change)) == key()
+
+
+def test_folders_are_named_for_people_and_by_key():
+    assert embedding_space(CARD, "a").folder == f"toy-{key()}"
+    assert embedding_space(CARD, "a", tap="stage2").folder == f"toy.stage2-{key(tap='stage2')}"
+    assert len(key()) == 16
+    assert THUMBNAILS.folder == f"thumbnails-{THUMBNAILS.key}"

@@ -14,7 +14,7 @@ _network_off = ContextVar("network_off", default=False)
 def cache_home() -> Path:
     """The user's cache folder: ``$MANYEYES_HOME`` when set, else the platform's (XDG on Linux)."""
     chosen = os.environ.get("MANYEYES_HOME")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("manyeyes", appauthor=False)
+    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("manyeyes", appauthor=False)
 
 
 def is_offline() -> bool:

@@ -24,11 +24,11 @@ def photos() -> tuple[FeatureTable, Labels]:
         name: (np.eye(4)[labels][:, [k, 3]] @ rng.normal(size=(2, 5)) * 2 + rng.normal(size=(ROWS, 5))).astype("f4")
         for k, name in enumerate(("first", "second"))
     }
-    thumbnails = rng.integers(0, 256, (ROWS, 32, 32, 3), np.uint8)
+    thumbnails = rng.integers(0, 256, (ROWS, 16, 16, 3), np.uint8)
     return FeatureTable(blocks, thumbnails), np.array(["cat", "dog", "owl", "yak"])[labels]
 
 
-COMPARISON = Comparison(expert="kernel-ridge", random_state=1)
+COMPARISON = Comparison(expert="kernel-ridge", thumbnail=8, random_state=1)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_every_method_is_there(halves: tuple[list[Result], list[str]]) -> None:
         ("stacking", RIVAL),
         ("mixture, constant gate", GATE),
         ("mixture, embedding gate", GATE),
-        ("mixture, cnn-32 gate", GATE),
+        ("mixture, cnn-8 gate", GATE),
         ("oracle: any backbone right", BOUND),
     ]
 
@@ -90,7 +90,6 @@ def test_a_given_split_is_judged_on_its_test_rows(photos: tuple[FeatureTable, La
     comparison = Comparison(thumbnail=8, class_weight="balanced")
     results = {result.method: result for result in comparison.hold_out(table, y, train, test, heard.append)}
     assert len(heard) == comparison.steps(table)
-    assert "mixture, cnn-8 gate" in results
 
     labels = np.searchsorted(["cat", "dog", "owl", "yak"], y[test])
     opinions = []

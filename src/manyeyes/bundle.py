@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from manyeyes import __version__
@@ -17,6 +18,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.sources import sha256_of
 from manyeyes.backbones.zoo import known_cards
 from manyeyes.errors import BundleError, CardError
+from manyeyes.fusion.fusion import Fusion
 from manyeyes.model_card import model_card
 from manyeyes.state import Arrays, pack, unpack
 
@@ -30,12 +32,12 @@ CONFIG, TENSORS, README = "config.json", "model.safetensors", "README.md"
 REJECTED = "rejected.csv"
 
 
-def save(model: "ManyEyesClassifier", folder: Path, facts: dict[str, Any] | None = None) -> None:
+def save(model: "ManyEyesClassifier", folder: Path) -> None:
     """Write ``model`` to ``folder``, at once or not at all; an older bundle there is replaced.
 
-    ``facts`` (photo counts, results, JSON only) go into the config and the model card. Raises BundleError when the
-    folder holds anything but a bundle, or cannot be written.
+    Raises BundleError when the folder holds anything but a bundle, or cannot be written.
     """
+    check_free(folder)
     arrays: Arrays = {}
     config: dict[str, Any] = {
         "format": FORMAT,
@@ -45,10 +47,8 @@ def save(model: "ManyEyesClassifier", folder: Path, facts: dict[str, Any] | None
         "cards": [card.to_dict() for card in model.cards_],
         "weights": model.weights_,
         "fusion": pack(model.fusion_, arrays),
-        "facts": facts or {},
+        "facts": model.facts_,
     }
-    if not is_free(folder):
-        raise BundleError(f"{folder} holds other files than a manyeyes bundle: choose another folder, or empty it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -57,8 +57,10 @@ def save(model: "ManyEyesClassifier", folder: Path, facts: dict[str, Any] | None
             save_file(arrays, made / TENSORS)
             config["tensors_sha256"] = sha256_of(made / TENSORS)
             config["config_sha256"] = _checksum(config)
-            (made / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
-            (made / README).write_text(model_card(model, config["facts"]), encoding="utf-8")
+            text = json.dumps(config, indent=1, ensure_ascii=False)
+            # Bytes of a folder's name that are not UTF-8 become escapes, which JSON reads back as they were.
+            (made / CONFIG).write_text(text, encoding="utf-8", errors="backslashreplace")
+            (made / README).write_text(model_card(model), encoding="utf-8")
             if folder.exists():
                 folder.rename(Path(scratch) / "older")
             made.rename(folder)
@@ -68,19 +70,15 @@ def save(model: "ManyEyesClassifier", folder: Path, facts: dict[str, Any] | None
 
 def load(folder: Path, offline: bool = False) -> "ManyEyesClassifier":
     """The classifier in a bundle. Raises BundleError for a folder that is no bundle, damaged, edited or too new."""
-    from manyeyes.classifier import ManyEyesClassifier
-
     config = read_config(folder)
-    if not (folder / TENSORS).is_file() or sha256_of(folder / TENSORS) != config["tensors_sha256"]:
+    if not (folder / TENSORS).is_file() or sha256_of(folder / TENSORS) != config.get("tensors_sha256"):
         raise BundleError(f"{folder / TENSORS} is missing or not the file that {CONFIG} was written with")
-    arrays = load_file(folder / TENSORS)
-    model = ManyEyesClassifier(**unpack(config["parameters"], arrays))
+    try:
+        model = _assemble(config, load_file(folder / TENSORS))
+    # A config that somebody else made, checksum and all, can be wrong in any way.
+    except (BundleError, CardError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{folder / CONFIG} does not describe a model of this manyeyes: {error}") from None
     model.offline = offline or model.offline
-    model.fusion_ = unpack(config["fusion"], arrays)
-    model.classes_ = model.fusion_.classes_
-    model.cards_ = _read_cards(config["cards"], folder)
-    model.weights_ = dict(config["weights"])
-    model.rejected_ = ()
     return model
 
 
@@ -90,7 +88,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder} is not a manyeyes bundle: it has no {CONFIG}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{folder / CONFIG} cannot be read: {error}") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise BundleError(f"{folder / CONFIG} was not written by manyeyes")
@@ -104,27 +102,50 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_cards(records: list[dict[str, Any]], folder: Path) -> tuple[Card, ...]:
+def _assemble(config: dict[str, Any], arrays: Arrays) -> "ManyEyesClassifier":
+    from manyeyes.classifier import ManyEyesClassifier
+
+    model = ManyEyesClassifier(**unpack(config["parameters"], arrays))
+    fusion = unpack(config["fusion"], arrays)
+    if not isinstance(fusion, Fusion):
+        raise TypeError(f"its fusion is a {type(fusion).__name__}")
+    model.fusion_ = fusion
+    model.classes_ = fusion.classes_
+    model.cards_ = tuple(_read_card(fields) for fields in config["cards"])
+    model.weights_ = {card.name: config["weights"][card.name] for card in model.cards_}
+    model.facts_ = dict(config["facts"])
+    model.rejected_ = ()
+    return model
+
+
+def _read_card(fields: dict[str, Any]) -> Card:
+    card = Card.from_dict(fields)
+    # pip runs a source package's build script: only our own cards may name one.
+    if card.scheme == "sdist" and known_cards().get(card.name) != card:
+        raise CardError(f"its card {card.name!r} would run code of {card.where}, and it is not one of ours")
+    return card
+
+
+def check_free(folder: Path) -> None:
+    """Raise BundleError unless a bundle may be written there: there is nothing, or an older bundle to replace."""
     try:
-        cards = tuple(Card.from_dict(fields) for fields in records)
-    except CardError as error:
-        raise BundleError(f"{folder / CONFIG}: {error}") from None
-    for card in cards:
-        # pip runs a source package's build script: only our own cards may name one.
-        if card.scheme == "sdist" and known_cards().get(card.name) != card:
-            raise BundleError(f"{folder}: its card {card.name!r} would run code of {card.where}; it is not one of ours")
-    return cards
+        names = {path.name for path in folder.iterdir()} - {REJECTED}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BundleError(f"no bundle can be written to {folder}: {error.strerror}") from None
+    # Other programs' models have files of the same names.
+    if names and not (names <= {CONFIG, TENSORS, README} and _is_ours(folder)):
+        raise BundleError(f"{folder} holds other files than a manyeyes bundle: choose another folder, or empty it")
 
 
-def is_free(folder: Path) -> bool:
-    """Whether a bundle may be written there: nothing, an empty folder, a list of rejected photos, or a bundle."""
-    if not folder.exists():
-        return True
-    if not folder.is_dir():
+def _is_ours(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
-    names = {path.name for path in folder.iterdir()}
-    return names <= {CONFIG, TENSORS, README, REJECTED}
+    return isinstance(config, dict) and config.get("format") == FORMAT
 
 
 def _checksum(config: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

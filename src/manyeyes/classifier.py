@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.errors import BundleError
+from manyeyes.errors import BundleError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.features.table import FeatureTable
@@ -58,6 +58,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     fusion_ : the fitted fusion; its ``panel_`` holds the experts, where it has any.
     cards_, weights_ : the backbones' cards, and the sha256 of each one's weights by name.
     rejected_ : the photos that could not be read when fitting.
+    facts_ : what a bundle's model card tells of the training photos and, if they were compared, of all methods.
 
     Photos are given as paths. A photo that cannot be read is left out of fitting; in predictions it keeps its place,
     with NaN probabilities and None for its class. Both warn with :class:`RejectedPhotoWarning`.
@@ -94,15 +95,23 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Paths, y: Any) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
 
-        Raises TooManyRejectedError, OfflineError, LicenceError, and whatever a backbone's source raises.
+        A class of which no photo can be read is not learnt; a warning says so. Raises UnknownNameError or ValueError for
+        a choice that does not exist, TooManyRejectedError, OfflineError, LicenceError, and whatever a backbone's source
+        raises.
         """
         check_consistent_length(X, y)
         self.check_choices()
         self.__dict__.pop("weights_", None)  # a second fit may be with another zoo
         seen = self.look(X)
         check_rejected(seen.rejected, len(X), self.max_rejected)
+        if not seen.is_good.any():
+            raise PhotoSourceError("there are no photos to learn from")
         self._warn(seen.rejected)
-        return self.fit_table(seen.table, np.asarray(y)[seen.is_good], seen.rejected)
+        y = np.asarray(y)
+        if lost := set(y.tolist()) - set(y[seen.is_good].tolist()):
+            names = ", ".join(sorted(map(str, lost)))
+            warnings.warn(f"no photo of {names} could be read: not learnt", RejectedPhotoWarning, stacklevel=2)
+        return self.fit_table(seen.table, y[seen.is_good], seen.rejected)
 
     def fit_table(self, table: FeatureTable, y: Any, rejected: Sequence[Rejected] = ()) -> Self:
         """Learn from features that :meth:`look` has already brought: one row and one label a photo."""
@@ -112,6 +121,12 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.rejected_ = tuple(rejected)
         self.fusion_ = self._make_fusion().fit(table, y)
         self.classes_ = self.fusion_.classes_
+        names, counts = np.unique(y, return_counts=True)
+        self.facts_: dict[str, Any] = {
+            "photos": len(table),
+            "rejected": len(rejected),
+            "classes": dict(zip(map(str, names.tolist()), counts.tolist(), strict=True)),
+        }
         return self
 
     def check_choices(self) -> None:
@@ -122,9 +137,13 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             registry[name]
         if self.thumbnail not in (32, 64):
             raise ValueError(f"the cnn gate looks at thumbnails of 32 or 64 pixels, not {self.thumbnail}")
+        if not 0 <= self.max_rejected <= 1:
+            raise ValueError(f"max_rejected is a share between 0 and 1, not {self.max_rejected}")
 
     def look(self, X: Paths) -> Extraction:
         """Features of the photos at paths ``X``: from the cache where it has them, else by looking at the photos."""
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(f"several paths are wanted: write [{os.fspath(X)!r}]")
         return extract([os.fspath(path) for path in X], self._backbones())
 
     def predict_log_proba(self, X: Paths) -> FloatArray:
@@ -145,6 +164,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with_gaps = predicted.astype(object)
         with_gaps[unread] = None
         return with_gaps
+
+    def score(self, X: Paths, y: Any, sample_weight: Any = None) -> float:
+        """Share of the photos whose class is right; one that cannot be read counts as wrong."""
+        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
 
     def gate_weights(self, X: Paths) -> FloatArray:
         """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Of the fusion "mixture" only."""

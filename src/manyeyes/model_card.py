@@ -1,15 +1,18 @@
 """The model card of a bundle: what the model is, what it was made from, how good it is, and whose weights it needs."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from manyeyes import __version__
+from manyeyes.images.photo import readable
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
 
 
-def model_card(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
-    """Markdown with the classes, photo counts, results and licences. ``facts`` are those of the bundle's config."""
+def model_card(model: "ManyEyesClassifier") -> str:
+    """Markdown with the classes, photo counts, results and licences."""
+    facts = model.facts_
     parts = [
         "# A manyeyes classifier",
         f"{len(model.classes_)} classes, {len(model.cards_)} backbones, fused by `{model.fusion}`"
@@ -18,7 +21,7 @@ def model_card(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
         "```python\nfrom manyeyes import ManyEyesClassifier\n\n"
         'model = ManyEyesClassifier.load("path/to/this/folder")\nmodel.predict_proba(["photo.jpg"])\n```',
         "## Classes",
-        _classes(model, facts),
+        _classes(facts),
     ]
     if facts.get("results"):
         parts += ["## Results", facts["protocol"], _results(facts["results"])]
@@ -30,12 +33,9 @@ def model_card(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _classes(model: "ManyEyesClassifier", facts: dict[str, Any]) -> str:
-    counts = facts.get("classes")
-    if not counts:
-        return ", ".join(f"`{name}`" for name in model.classes_)
-    rows = [f"| {_cell(name)} | {count} |" for name, count in counts.items()]
-    total = f"{sum(counts.values())} photos to train on; {facts.get('rejected', 0)} could not be read."
+def _classes(facts: dict[str, Any]) -> str:
+    rows = [f"| {_cell(name)} | {count} |" for name, count in facts["classes"].items()]
+    total = f"{facts['photos']} photos to train on; {facts['rejected']} could not be read."
     return "\n".join([total, "", "| class | photos |", "|---|---|", *rows])
 
 
@@ -51,8 +51,8 @@ def _results(results: list[dict[str, Any]]) -> str:
 
 def _cards(model: "ManyEyesClassifier") -> str:
     rows = [
-        f"| {_cell(card.name)} | `{_cell(card.source.partition('#')[0])}` | {card.licence or 'not declared'} "
-        f"| `{model.weights_[card.name][:16]}` | {card.paper or ''} |"
+        f"| {_cell(card.name)} | {_cell(card.source.partition('#')[0])} | {_cell(card.licence or 'not declared')} "
+        f"| `{model.weights_[card.name][:16]}` | {_cell(card.paper or '')} |"
         for card in model.cards_
     ]
     return "\n".join(
@@ -61,5 +61,5 @@ def _cards(model: "ManyEyesClassifier") -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot break out of its table cell."""
-    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
+    """Text that stays in its table cell, whatever is in it: no line breaks, no Markdown, no HTML."""
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", readable(" ".join(str(text).split())))

@@ -14,14 +14,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Progress and remarks go to stderr, so that stdout holds results only.
-console = Console(stderr=True, highlight=False)
+# Progress and remarks go to stderr, so that stdout holds results only. No markup: a folder may be called "[red]".
+console = Console(stderr=True, highlight=False, markup=False)
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """A spinner beside ``what`` until the block ends."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=_is_quiet()) as progress:
         progress.add_task(what, total=None)
         yield
@@ -31,7 +31,7 @@ def waiting(what: str) -> Iterator[None]:
 def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left; the block gets a function to call with each number of ``unit``\\ s done."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

@@ -25,6 +25,7 @@ _KINDS: dict[str, Registry] = {
     "fusion": FUSIONS,
     "panel": Registry("panel", {"panel": "manyeyes.experts.panel:ExpertPanel"}),
 }
+_TEXT = {"U": np.str_, "O": np.object_}
 # Opinions of the training photos serve other fits on the same photos, never a prediction; they are large.
 _LEFT_OUT = {"out_of_fold_"}
 
@@ -67,9 +68,7 @@ def unpack(tree: Tree, arrays: Arrays) -> Any:
     try:
         return _unpack(tree, arrays)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise BundleError(
-            f"the bundle's config does not describe a model of this version of manyeyes: {error}"
-        ) from None
+        raise BundleError(f"not a packed model: {error}") from None
 
 
 def _unpack(tree: Tree, arrays: Arrays) -> Any:
@@ -78,7 +77,7 @@ def _unpack(tree: Tree, arrays: Arrays) -> Any:
     if "array" in tree:
         return arrays[tree["array"]]
     if "values" in tree:
-        return np.array([_unpack(item, arrays) for item in tree["values"]], dtype=tree["dtype"])
+        return np.array([_unpack(item, arrays) for item in tree["values"]], dtype=_TEXT[tree["dtype"]])
     if "list" in tree:
         return [_unpack(item, arrays) for item in tree["list"]]
     if "tuple" in tree:

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.kernel_ridge import KernelRidge as ScikitKernelRidge
 
+from manyeyes.experts.calibration import log_loss, tempered
 from manyeyes.experts.kernel_ridge import KernelRidge
 
 Array = npt.NDArray[Any]
@@ -102,6 +103,14 @@ def test_probabilities_sum_to_one(clouds: Clouds) -> None:
     for proba in (model.predict_proba(100 * X), np.exp(model.out_of_fold_)):
         assert (proba >= 0).all()
         np.testing.assert_allclose(proba.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("apart", [0.4, 2.0])
+def test_its_temperature_is_the_best_out_of_fold(clouds: Clouds, apart: float) -> None:
+    X, y = clouds(90, 6, 3, apart)
+    model = KernelRidge().fit(X, y)
+    at, cooler, hotter = (log_loss(tempered(model.out_of_fold_, change), y, np.ones(90)) for change in (1.0, 0.8, 1.25))
+    assert at < min(cooler, hotter)
 
 
 def test_signs_are_kept() -> None:

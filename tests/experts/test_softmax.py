@@ -56,6 +56,17 @@ def test_the_strength_is_the_one_of_least_cross_validated_log_loss(
     np.testing.assert_allclose(np.exp(model.out_of_fold_), opinions[model.C_], atol=1e-3)
 
 
+def test_the_strength_is_chosen_by_what_the_photos_count(clouds: Clouds) -> None:
+    X, y = clouds(120, 10, 2, apart=0.3, p=[0.85, 0.15])
+    weight = {1: 20.0}
+    opinions = {C: np.exp(SoftmaxRegression(C, class_weight=weight).fit(X, y).out_of_fold_) for C in STRENGTHS}
+    counted, uncounted = (
+        min(STRENGTHS, key=lambda C: log_loss(y, opinions[C], sample_weight=counts))
+        for counts in (np.where(y == 1, 20.0, 1.0), None)
+    )
+    assert SoftmaxRegression(class_weight=weight).fit(X, y).C_ == counted != uncounted
+
+
 def test_out_of_fold_opinions_know_nothing_of_random_labels(clouds: Clouds) -> None:
     X = clouds(200, 300, 4)[0]
     y = np.random.default_rng(1).integers(0, 4, 200)

@@ -7,13 +7,15 @@ import pytest
 from scipy.special import log_softmax
 
 from manyeyes.errors import UnknownNameError
-from manyeyes.experts.calibration import tempered
+from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.mixture import MixtureOfExperts, mix
 from manyeyes.gates import GATES
+from manyeyes.gates.embedding import EmbeddingGate
+from manyeyes.gates.training import log_weights, train_gate
 from manyeyes.study.metrics import score
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,6 +65,17 @@ def test_it_weighs_each_experts_probabilities(clouds: Clouds, gate: str) -> None
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
     by_hand = np.einsum("nk,nkc->nc", weights, np.exp(model.panel_.log_proba(table)))
     np.testing.assert_allclose(np.exp(uncalibrated(model, table)), by_hand, atol=1e-6)
+
+
+def test_gate_and_temperature_are_learnt_from_out_of_fold_opinions(clouds: Clouds) -> None:
+    table, y = clouds(60)
+    counts = np.where(y == 0, 3.0, 1.0) / (5 / 3)
+    panel = ExpertPanel("kernel-ridge").fit(table, y)
+    model = MixtureOfExperts("embedding", class_weight={0: 3.0}, random_state=4).fit(table, y, panel)
+    trained = train_gate(EmbeddingGate, table, panel.out_of_fold_, y, counts, seed=4)
+    assert np.array_equal(model.gate_weights(table), np.exp(log_weights(trained.gate, table)))
+    assert model.gate_epochs_ == trained.epochs
+    assert model.temperature_ == fit_temperature(mix(trained.held_out, panel.out_of_fold_), y, counts)
 
 
 def test_mixing_is_done_in_logarithms() -> None:

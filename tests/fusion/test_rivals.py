@@ -56,6 +56,18 @@ def test_among_equally_accurate_experts_the_likelier_one_is_chosen(clouds: Cloud
     assert BestSingle().fit(table, y, panel).chosen_ == surer
 
 
+def test_accuracy_counts_before_likelihood(clouds: Clouds) -> None:
+    table, y = clouds(30, apart=[4.0, 4.0])
+    panel = ExpertPanel().fit(table, y)
+    timid, sure = panel.experts_
+    timid.out_of_fold_ = np.log(np.full((30, 3), 0.3) + 0.1 * np.eye(3)[y])
+    claimed = np.where(np.arange(30) < 3, (y + 1) % 3, y)
+    sure.out_of_fold_ = np.log(np.full((30, 3), 0.01) + 0.97 * np.eye(3)[claimed])
+    right = [expert.out_of_fold_[np.arange(30), y].mean() for expert in (timid, sure)]
+    assert right[0] < right[1]
+    assert BestSingle().fit(table, y, panel).chosen_ == "a"
+
+
 def test_concatenation_is_one_expert_on_all_columns(clouds: Clouds) -> None:
     table, y = clouds(60)
     X = table.concatenated()

@@ -85,7 +85,7 @@ def test_it_learns_whom_to_trust_on_which_photo(two_worlds: Lesson, trained: Tra
     mixed = two_worlds.mixed(weights, TEST)
     rivals = [uniform, two_worlds.opinions[TEST, 0], two_worlds.opinions[TEST, 1]]
     assert two_worlds.accuracy(mixed, TEST) > max(two_worlds.accuracy(rival, TEST) for rival in rivals) + 0.1
-    assert two_worlds.loss(mixed, TEST).mean() < min(two_worlds.loss(rival, TEST).mean() for rival in rivals) - 0.1
+    assert two_worlds.loss(mixed, TEST).mean() < min(two_worlds.loss(rival, TEST).mean() for rival in rivals) - 0.05
 
 
 def test_held_out_weights_are_those_of_gates_that_had_not_seen_the_photo(
@@ -121,15 +121,25 @@ def test_where_nothing_can_be_learnt_it_is_no_worse_than_the_plain_mean(noise: M
     assert harm.mean() < 0.01 + 2 * harm.std() / len(harm) ** 0.5
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_it_leaves_the_start_only_for_more_than_a_standard_error(noise: MakeTable, seed: int) -> None:
+    lesson, every = equals(seed, noise, rows=100), slice(None)
+    trained = lesson.train("embedding", every, seed)
+    start = lesson.loss(lesson.mixed(np.full((100, 2), np.log(0.5)), every), every)
+    gain = start - lesson.loss(lesson.mixed(trained.held_out, every), every)
+    # The gate's start is uniform to three digits only.
+    assert gain.mean() > 0.99 * gain.std() / 10 if trained.epochs else np.allclose(gain, 0, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", GATES.names())
 def test_the_seed_decides_and_no_other_dice_are_thrown(noise: MakeTable, two_worlds: Lesson, name: str) -> None:
     torch.manual_seed(7)
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
-    one = two_worlds.train(name, slice(0, 100), seed=1)
+    one = two_worlds.train(name, slice(0, 40), seed=1)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # type: ignore[index]  # noqa: NPY002
     torch.manual_seed(8)
-    again = two_worlds.train(name, slice(0, 100), seed=1)
+    again = two_worlds.train(name, slice(0, 40), seed=1)
     assert one.epochs == again.epochs and np.array_equal(one.held_out, again.held_out)
     for (key, value), (other_key, other) in zip(
         one.gate.state_dict().items(), again.gate.state_dict().items(), strict=True

@@ -1,9 +1,11 @@
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.stacking import Stacking
@@ -102,6 +104,19 @@ def test_a_given_split_is_judged_on_its_test_rows(photos: tuple[FeatureTable, La
     is_any_right = (np.array(opinions).argmax(axis=2) == labels).any(axis=0)
     oracle = results["oracle: any backbone right"]
     assert oracle.mean("accuracy") == is_any_right.mean() and oracle.spread("accuracy") == 0
+
+
+def test_all_methods_share_one_panel(photos: tuple[FeatureTable, Labels], monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[ExpertPanel] = []
+    fit = ExpertPanel.fit
+
+    def counted(panel: ExpertPanel, *args: Any) -> ExpertPanel:
+        fitted.append(panel)
+        return fit(panel, *args)
+
+    monkeypatch.setattr(ExpertPanel, "fit", counted)
+    COMPARISON.hold_out(*photos, train=np.arange(9, 27), test=np.arange(9))
+    assert len(fitted) == 1
 
 
 def test_where_no_class_has_two_photos_there_is_nothing_to_compare(photos: tuple[FeatureTable, Labels]) -> None:

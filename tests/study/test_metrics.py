@@ -47,6 +47,11 @@ def test_gaps_in_different_bins_do_not_cancel() -> None:
     assert calibration_error(np.array([0.9, 0.5]), np.array([False, True])) == pytest.approx(0.7)
 
 
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    # One bin of two: said 0.975 on average, right half the time.
+    assert calibration_error(np.array([1.0, 0.95]), np.array([False, True])) == pytest.approx(0.475)
+
+
 def test_perfect_predictions() -> None:
     with np.errstate(divide="ignore"):
         assert score(np.log(np.eye(3)), np.arange(3)) == Scores(1.0, 1.0, 0.0, 0.0, 3)

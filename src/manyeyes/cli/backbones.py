@@ -23,17 +23,16 @@ def list_(
     from manyeyes.cli.tables import out, plain_table
 
     shown = [zoo] if zoo else ZOOS.names()
-    table = plain_table(None, ["zoo", "backbone", "D", "GMACs", "labels", "licence", "here"], numeric_from=99)
+    table = plain_table(["zoo", "backbone", "licence", "here", "D", "GMACs"], numeric_from=4)
     for name in shown:
         for index, card in enumerate(ZOOS[name]):
             table.add_row(
                 name if index == 0 else "",
                 card.name,
-                str(card.dimension),
-                "" if card.macs is None else f"{card.macs:.2f}",
-                card.labels or "none",
                 card.licence or "not declared",
                 "yes" if is_here(card) else "no",
+                str(card.dimension),
+                "" if card.macs is None else f"{card.macs:.2f}",
             )
     out.print(table)
 

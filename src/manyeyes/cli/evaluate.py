@@ -36,6 +36,7 @@ def evaluate(
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.errors import PhotoSourceError
     from manyeyes.images import read_photos
+    from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
     loaded = ManyEyesClassifier.load(model, offline)
@@ -43,31 +44,34 @@ def evaluate(
     found = read_photos(photos)
     if found.splits is not None:
         found = found.select(np.array([split != "train" for split in found.splits]))
-    if unknown := set(found.classes) - {str(name) for name in loaded.classes_}:
+        if not len(found):
+            raise PhotoSourceError(f"all photos of {photos} are in the split 'train': there is none to judge by")
+    names = [str(name) for name in loaded.classes_]
+    if unknown := set(found.classes) - set(names):
         raise PhotoSourceError(
-            f"the model does not know the classes {', '.join(sorted(unknown))}: it knows "
-            f"{', '.join(str(name) for name in loaded.classes_)}"
+            f"the model does not know the classes {', '.join(sorted(unknown))}: it knows {', '.join(names)}"
         )
     seen = loaded.look(found.paths)
     for one in seen.rejected:
-        console.print(f"left out: {one}", soft_wrap=True, markup=False)
+        console.print(f"left out: {one}", soft_wrap=True)
     if not seen.is_good.any():
         raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
-    labels = np.searchsorted(loaded.classes_.astype(str), found.select(seen.is_good).labels)
+    index = {name: position for position, name in enumerate(names)}
+    labels = np.array([index[label] for label in found.select(seen.is_good).labels])
     log_proba = loaded.fusion_.predict_log_proba(seen.table)
     rows = {**_alone(loaded, seen.table, labels), f"fused ({loaded.fusion})": score(log_proba, labels)}
-    confusion = np.zeros((len(loaded.classes_),) * 2, dtype=int)
+    confusion = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(confusion, (labels, log_proba.argmax(axis=1)), 1)
     if as_json:
         record = {
             "scores": {name: asdict(scores) for name, scores in rows.items()},
-            "classes": [str(name) for name in loaded.classes_],
+            "classes": names,
             "confusion": confusion.tolist(),
             "rejected": [asdict(one) for one in seen.rejected],
         }
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
-        _show(rows, confusion, [str(name) for name in loaded.classes_])
+        _show(rows, confusion, [readable(name) for name in names])
 
 
 def _alone(model: "ManyEyesClassifier", table: "FeatureTable", labels: "np.ndarray[Any, Any]") -> "dict[str, Scores]":
@@ -85,17 +89,18 @@ def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: l
     import numpy as np
     from rich.text import Text
 
-    from manyeyes.cli.tables import out, plain_table, scores_row
+    from manyeyes.cli.tables import out, plain_table, scores_row, title
 
     photos = next(iter(rows.values())).photos
-    columns = ["", "accuracy %", "macro F1 %", "log loss", "calibration error %"]
-    scores = plain_table(f"{photos:,} photos", columns)
+    title(f"{photos:,} photos")
+    scores = plain_table(["", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
     for name, one in rows.items():
         scores.add_row(*scores_row(name, one), style="bold" if name.startswith("fused") else "")
     out.print(scores)
     out.print()
     if len(names) <= 12:
-        matrix = plain_table("confusion (rows: true class, columns: predicted)", ["", *names])
+        title("confusion (rows: true class, columns: predicted)")
+        matrix = plain_table(["", *names])
         for index, name in enumerate(names):
             cells = [
                 Text(str(count) if count else "·", "bold green" if index == other else "red" if count else "dim")
@@ -106,7 +111,8 @@ def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: l
         return
     mistakes = confusion - np.diag(np.diag(confusion))
     worst = [divmod(int(flat), len(names)) for flat in np.argsort(-mistakes, axis=None)[:10]]
-    listed = plain_table("most confused", ["true class", "taken for", "photos"], numeric_from=2)
+    title("most confused")
+    listed = plain_table(["true class", "taken for", "photos"], numeric_from=2)
     for true, taken in worst:
         if mistakes[true, taken]:
             listed.add_row(names[true], names[taken], str(mistakes[true, taken]))

@@ -12,12 +12,13 @@ app = typer.Typer(no_args_is_help=True, help="The feature cache: what it holds, 
 @app.command("info")
 def info(verbose: Verbose = False, quiet: Quiet = False) -> None:
     """How many photos of which backbones the cache holds, and how large it is."""
-    from manyeyes.cli.tables import out, plain_table, size
+    from manyeyes.cli.tables import out, plain_table, size, title
     from manyeyes.features.store import FeatureStore
 
     store = FeatureStore()
     spaces = store.info()
-    table = plain_table(f"feature cache at {store.root}", ["what", "photos", "size"])
+    title(f"feature cache at {store.root}")
+    table = plain_table(["what", "photos", "size"])
     for space in spaces:
         table.add_row(space.name, f"{space.photos:,}", size(space.bytes))
     table.add_row("all", "", size(sum(space.bytes for space in spaces)), style="bold")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manyeyes.cli.options import AcceptUndeclared, Offline, Quiet, Verbose
-from manyeyes.progress import console, counting
+from manyeyes.progress import console, counting, waiting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from manyeyes.study.compare import Comparison, Result
 
 
+def _check_thumbnail(side: int) -> int:
+    if side not in (32, 64):
+        raise typer.BadParameter(f"{side} is neither 32 nor 64.")
+    return side
+
+
 def fit(
     photos: Annotated[
         Path, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")
@@ -24,17 +30,21 @@ def fit(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
     zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
     gate: Annotated[str, typer.Option(help="Whom to trust: cnn, embedding, constant or uniform.")] = "cnn",
-    thumbnail: Annotated[int, typer.Option(help="What the cnn gate looks at, in pixels: 32 or 64.")] = 32,
+    thumbnail: Annotated[
+        int, typer.Option(help="What the cnn gate looks at, in pixels: 32 or 64.", callback=_check_thumbnail)
+    ] = 32,
     fusion: Annotated[
         str, typer.Option(help="mixture, stacking, best-single, concat-softmax or concat-kernel-ridge.")
     ] = "mixture",
     expert: Annotated[str, typer.Option(help="softmax or kernel-ridge.")] = "softmax",
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Show every method side by side before fitting.")
     ] = True,
-    max_rejected: Annotated[float, typer.Option(help="Stop when a larger share of the photos cannot be read.")] = 0.2,
+    max_rejected: Annotated[
+        float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")
+    ] = 0.2,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -48,9 +58,9 @@ def fit(
     """
     import numpy as np
 
-    from manyeyes.bundle import REJECTED, is_free, save
+    from manyeyes.bundle import REJECTED, check_free
     from manyeyes.classifier import ManyEyesClassifier
-    from manyeyes.errors import BundleError
+    from manyeyes.errors import TooManyRejectedError
     from manyeyes.images import check_rejected, read_photos, write_rejected
     from manyeyes.study.compare import Comparison
 
@@ -67,34 +77,31 @@ def fit(
         max_rejected=max_rejected,
     )
     model.check_choices()
-    if not is_free(output):
-        raise BundleError(f"{output} holds other files than a manyeyes bundle: choose another folder, or empty it")
+    check_free(output)
     found = read_photos(photos)
     _say_found(found)
     seen = model.look(found.paths)
     _say_seen(seen)
     try:
         check_rejected(seen.rejected, len(found), max_rejected)
-    except Exception:
+    except TooManyRejectedError as error:
         output.mkdir(parents=True, exist_ok=True)
         write_rejected(output / REJECTED, seen.rejected)
-        raise
+        raise TooManyRejectedError(f"{error}; all are listed in {output / REJECTED}") from None
     good = found.select(seen.is_good)
-    good.require_classes(2)
+    if lost := set(found.classes) - set(good.classes):
+        console.print(f"  note: no photo of {', '.join(sorted(lost))} could be read: not learnt", soft_wrap=True)
     labels = np.array(good.labels)
     train, test = _split(good)
-    facts: dict[str, Any] = {
-        "photos": len(train),
-        "rejected": len(seen.rejected),
-        "classes": dict(zip(*(part.tolist() for part in np.unique(labels[train], return_counts=True)), strict=True)),
-    }
+    good.select(train).require_classes(2)
+    compared: dict[str, Any] = {}
     if compare:
         comparison = Comparison(expert, model.class_weight, thumbnail, seed)
-        facts |= _compare(comparison, seen, labels, train, test)
-    with counting("fitting the model", 1, "models") as advance:
+        compared = _compare(comparison, seen, labels, train, test)
+    with waiting("fitting the model"):
         model.fit_table(seen.table[train], labels[train], seen.rejected)
-        advance(1)
-    save(model, output, facts)
+    model.facts_ |= compared
+    model.save(output)
     if seen.rejected:
         write_rejected(output / REJECTED, seen.rejected)
         console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
@@ -105,7 +112,7 @@ def _say_found(found: "PhotoSet") -> None:
     splits = "" if found.splits is None else f", splits {', '.join(sorted(set(found.splits)))}"
     console.print(f"{len(found):,} photos of {len(found.classes)} classes{splits}", soft_wrap=True)
     for note in found.notes:
-        console.print(f"  note: {note}", soft_wrap=True, markup=False)
+        console.print(f"  note: {note}", soft_wrap=True)
 
 
 def _say_seen(seen: "Extraction") -> None:
@@ -116,7 +123,7 @@ def _say_seen(seen: "Extraction") -> None:
         soft_wrap=True,
     )
     for one in seen.rejected[:10]:
-        console.print(f"  left out: {one}", soft_wrap=True, markup=False)
+        console.print(f"  left out: {one}", soft_wrap=True)
     if len(seen.rejected) > 10:
         console.print(f"  … and {len(seen.rejected) - 10} more")
 
@@ -147,7 +154,7 @@ def _compare(
     """Show every method's table; what the model card should say of it."""
     import numpy as np
 
-    from manyeyes.cli.tables import out, results_table
+    from manyeyes.cli.tables import out, results_table, title
 
     known = test[np.isin(labels[test], labels[train])]
     if len(known):
@@ -162,7 +169,8 @@ def _compare(
     if not results:
         console.print("no class has two photos: nothing can be compared")
         return {}
-    out.print(results_table(results, protocol))
+    title(protocol)
+    out.print(results_table(results))
     out.print()
     return {"protocol": protocol, "results": [_record(one) for one in results]}
 

@@ -1,9 +1,12 @@
 """``manyeyes``: the commands, and how an error reaches the user."""
 
+import io
+import signal
 import sys
+from types import FrameType
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from manyeyes import __version__
 from manyeyes.cli import backbones, evaluate, features, fit, predict, samples
@@ -15,6 +18,7 @@ app = typer.Typer(
     name="manyeyes",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Look at every photo with several pre-trained vision models, and learn whom to trust photo by photo.",
 )
@@ -39,13 +43,27 @@ def _root(
     pass
 
 
+class _Stopped(BaseException):
+    """Ctrl-C, as a class that typer does not know: of KeyboardInterrupt it makes a silent end."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses twice does not want to wait
+    raise _Stopped
+
+
 def main() -> None:
     """Run the command line: errors are one line on stderr, with a traceback only when ``-v`` was given."""
+    signal.signal(signal.SIGINT, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may hold bytes that are not UTF-8; in JSON this escape is how such a byte is written.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ManyEyesError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
+    except _Stopped:
         _fail("stopped; all finished work is kept, and running the command again goes on from there", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone (`| head`): nobody is left to tell
@@ -55,10 +73,12 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
+    from manyeyes.images.photo import readable
+
     if is_verbose() and sys.exc_info()[0] is not None:
         console.print_exception()
     console.quiet = False
-    console.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True)
+    console.print(Text.assemble(("error:", "bold red"), f" {readable(' '.join(message.split()))}"), soft_wrap=True)
     sys.exit(status)
 
 

@@ -31,6 +31,7 @@ def predict(
 ) -> None:
     """Classify photos: the class and its calibrated probability, for each photo in the order given."""
     from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.errors import PhotoSourceError
     from manyeyes.images import list_photos
     from manyeyes.predictions import Prediction, predictions
 
@@ -38,7 +39,10 @@ def predict(
         raise typer.BadParameter("choose one of --json and --csv")
     loaded = ManyEyesClassifier.load(model, offline)
     loaded.accept_undeclared_licence |= accept_undeclared_licence
-    outcomes = predictions(loaded, list_photos(photos))
+    paths = list_photos(photos)
+    if not paths:
+        raise PhotoSourceError(f"no photos in {', '.join(map(str, photos))}")
+    outcomes = predictions(loaded, paths)
     if as_json:
         typer.echo(json.dumps([_record(one, explain) for one in outcomes], indent=1, ensure_ascii=False))
     elif as_csv:
@@ -61,15 +65,15 @@ def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
 
     predicted = [one for one in outcomes if isinstance(one, Prediction)]
     backbones = [vote.backbone for vote in predicted[0].votes] if explain and predicted else []
-    writer = csv.writer(sys.stdout)
-    columns = [column for name in backbones for column in (f"{name} weight", f"{name} label", f"{name} probability")]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    columns = [f"{name} {what}" for name in backbones for what in ("weight", "label", "probability")]
     writer.writerow(["path", "label", "probability", "rejected", *columns])
     for one in outcomes:
         if isinstance(one, Prediction):
             votes = [cell for vote in one.votes for cell in (vote.weight, vote.label, vote.probability)]
             writer.writerow([one.path, one.label, one.probability, "", *(votes if explain else [])])
         else:
-            writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}"])
+            writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}", *("" for _ in columns)])
 
 
 def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
@@ -79,17 +83,16 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
     from manyeyes.images.photo import readable
     from manyeyes.predictions import Prediction
 
-    table = plain_table(None, ["photo", "class", "probability"], numeric_from=2)
+    table = plain_table(["photo", "class", "probability"], numeric_from=2)
     for one in outcomes:
         if not isinstance(one, Prediction):
             table.add_row(Text(readable(one.path)), Text(f"not read: {one.reason}", "red"), "")
             continue
-        table.add_row(Text(readable(one.path)), Text(one.label, "bold"), f"{one.probability:.3f}")
+        table.add_row(Text(readable(one.path)), Text(readable(one.label), "bold"), f"{one.probability:.3f}")
         if explain:
             for vote in one.votes:
                 weight = "" if vote.weight is None else f"{bar(vote.weight)} {100 * vote.weight:3.0f}%  "
                 vote_style = "dim" if vote.label == one.label else "yellow"
-                table.add_row(
-                    Text(f"  {weight}{vote.backbone}", "dim"), Text(vote.label, vote_style), f"{vote.probability:.3f}"
-                )
+                label = Text(readable(vote.label), vote_style)
+                table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), label, f"{vote.probability:.3f}")
     out.print(table)

@@ -10,29 +10,34 @@ from manyeyes.study.compare import GATE, SINGLE, Result
 from manyeyes.study.metrics import Scores
 
 # Results go to stdout, so that they can be piped; wide enough for a table where there is no terminal to measure.
-out = Console(highlight=False, soft_wrap=False)
+# No markup: a class may be called "[red]".
+out = Console(highlight=False, markup=False)
 if not out.is_terminal:
-    out = Console(highlight=False, width=120)
+    out = Console(highlight=False, markup=False, width=120)
 
 BAR = "█"
 
 
-def plain_table(title: str | None, columns: Sequence[str], numeric_from: int = 1) -> Table:
-    """A table with a line under its head and nothing else; columns from ``numeric_from`` on are right-aligned."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+def title(text: str) -> None:
+    """Print a heading; not as a table's own title, which would be wrapped to the width of the table."""
+    out.print(Text(text, "bold"), soft_wrap=True)
+
+
+def plain_table(columns: Sequence[str], numeric_from: int = 1) -> Table:
+    """A table without lines; columns from ``numeric_from`` on are right-aligned."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index >= numeric_from else "left", overflow="fold")
     return table
 
 
-def results_table(results: Sequence[Result], title: str) -> Table:
+def results_table(results: Sequence[Result]) -> Table:
     """Every method's accuracy (with its spread over the splits), macro F1, log loss and calibration error."""
-    table = plain_table(title, ["method", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
+    table = plain_table(["method", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
     best = max((one.mean("accuracy") for one in results if one.kind != "bound"), default=0.0)
     before = None
     for one in results:
         if before is not None and one.kind != before:
-            table.add_section()
             table.add_row("")
         before = one.kind
         accuracy = f"{100 * one.mean('accuracy'):.1f}"

@@ -73,7 +73,10 @@ class FeatureStore:
             ) from None
 
     def missing(self, space: Space, photos: Sequence[str]) -> list[str]:
-        """Those of ``photos`` that the space does not hold, each once, in order."""
+        """Those of ``photos`` that the space does not hold, each once, in order.
+
+        Raises StoreError when the system does not let a shard be read.
+        """
         lacking = dict.fromkeys(photos)
         for _, table in _readable(self.root / space.folder, lacking.keys(), [PHOTO]):
             for photo in _photos(table):

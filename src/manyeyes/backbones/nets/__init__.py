@@ -20,7 +20,7 @@ class Look(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Normalised pixels (B, 3, S, S), float32 → :class:`Look`. Safe to call from one thread at a time."""
+    """Normalised pixels (B, 3, S, S), float32 → :class:`Look`. Several threads may call it at once."""
 
     def __call__(self, pixels: FloatArray) -> Look: ...
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS, Encoder, FloatArray
 from manyeyes.backbones.preprocess import normalise
-from manyeyes.backbones.weights import ensure_weights, weights_sha256
+from manyeyes.backbones.weights import check_undamaged, ensure_weights, weights_sha256
 
 TOP_LABELS = 10
 # The tap that every backbone has: the pooled features just before its source head.
@@ -49,7 +49,8 @@ class Backbone:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The network itself. Not to be built from several threads at once."""
+        """The network, built once; not from several threads at once. Raises ChecksumError for damaged weights."""
+        check_undamaged(self.card)
         encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder)
         return encoder
 

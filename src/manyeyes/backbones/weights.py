@@ -37,8 +37,7 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     """The folder with the card's weights, fetched now if need be.
 
     Raises OfflineError when they would have to come over a network that is not allowed, LicenceError when nobody
-    declares their licence and the user has not accepted that, ChecksumError when they were damaged since they were
-    fetched, and what the source or the verification raises.
+    declares their licence and the user has not accepted that, and what the source or the verification raises.
     """
     if card.licence is None and not accept_undeclared_licence and not card.is_local:
         raise LicenceError(
@@ -47,7 +46,6 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
         )
     folder = weights_folder(card)
     if _is_up_to_date(card):
-        _refuse_damaged(card)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Of two processes that want the same weights, one fetches them and the other waits.
@@ -55,6 +53,13 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
         if not _is_up_to_date(card):
             _fetch(card, folder)
     return folder
+
+
+def check_undamaged(card: Card) -> None:
+    """Raise ChecksumError when the card's weights on this machine are not those that were fetched."""
+    folder = weights_folder(card)
+    if sha256_of(_weight_file(folder)) != weights_sha256(card):
+        raise ChecksumError(f"the weights of {card.name} were damaged: delete {folder}, and they are fetched again")
 
 
 def _fetch(card: Card, folder: Path) -> None:
@@ -113,12 +118,6 @@ def _is_up_to_date(card: Card) -> bool:
         return False
     path = Path(card.where).expanduser()
     return not (card.is_local and path.is_file() and sha256_of(path) != _read_record(card)["fetched_sha256"])
-
-
-def _refuse_damaged(card: Card) -> None:
-    folder = weights_folder(card)
-    if sha256_of(_weight_file(folder)) != weights_sha256(card):
-        raise ChecksumError(f"the weights of {card.name} were damaged: delete {folder}, and they are fetched again")
 
 
 def _made(folder: Path) -> Path:

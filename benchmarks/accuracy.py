@@ -56,7 +56,7 @@ def run(table, labels, seeds: int) -> list[Result]:
     total = seeds * 2 * Comparison().steps(table)
     with counting("comparing", total, "methods") as advance:
         rounds = [
-            Comparison(random_state=seed).cross_validate(table, labels, 2, lambda name: advance(1))
+            Comparison(random_state=seed).cross_validate(table, labels, 2, done=lambda name: advance(1))
             for seed in range(seeds)
         ]
     return [

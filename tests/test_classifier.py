@@ -142,7 +142,7 @@ def test_class_weights_by_name(model, world):
 
 
 def test_the_same_seed_gives_the_same_model_bit_for_bit(world):
-    one, two = (ManyEyesClassifier(zoo=world.fast_zoo, random_state=3).fit(*good(world)) for _ in range(2))
+    one, two = (ManyEyesClassifier(zoo=world.fast_zoo, random_state=1).fit(*good(world)) for _ in range(2))
     np.testing.assert_array_equal(one.predict_log_proba(world.paths), two.predict_log_proba(world.paths))
     np.testing.assert_array_equal(one.gate_weights(world.paths), two.gate_weights(world.paths))
 
@@ -190,14 +190,6 @@ def test_after_fitting_it_keeps_to_its_backbones(model, world):
     expected = model.predict_proba(world.paths)
     model.zoo = "modern"
     np.testing.assert_array_equal(model.predict_proba(world.paths), expected)
-
-
-def test_gate_weights_are_shares(world):
-    model = ManyEyesClassifier(zoo=world.zoo).fit(*good(world))
-    weights = model.gate_weights(world.paths)
-    assert weights.shape == (36, 3)
-    assert (weights > 0).all()
-    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("fusion", ["stacking", "best-single", "concat-softmax", "concat-kernel-ridge"])
@@ -287,7 +279,7 @@ def test_unknown_choices_are_refused_before_any_photo_is_read(world, monkeypatch
 def test_offline_without_weights_names_the_card_and_the_command(world, tmp_path, monkeypatch, online):
     monkeypatch.setenv("MANYEYES_HOME", str(tmp_path))
     first = ZOOS["lite"][0].name
-    with pytest.raises(OfflineError, match=f"weights of {first} are not on this machine.*manyeyes backbones pull {first}"):
+    with pytest.raises(OfflineError, match=rf"the weights of {first} are not .*`manyeyes backbones pull {first}`"):
         ManyEyesClassifier(zoo="lite", offline=True).fit(*good(world))
 
 
@@ -326,4 +318,8 @@ def test_every_combination_learns_and_comes_back_from_disk_unchanged(world, tmp_
         warnings.simplefilter("error")
         np.testing.assert_array_equal(again.predict_log_proba(held_out), model.predict_log_proba(held_out))
     if fusion == "mixture":
+        weights = model.gate_weights(held_out)
+        assert weights.shape == (9, 3)
+        assert (weights > 0).all()
+        np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
         np.testing.assert_array_equal(again.gate_weights(held_out), model.gate_weights(held_out))

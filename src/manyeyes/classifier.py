@@ -92,14 +92,15 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.accept_undeclared_licence = accept_undeclared_licence
         self.max_rejected = max_rejected
 
-    def fit(self, X: Paths, y: Any) -> Self:
+    def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
 
-        A class of which no photo can be read is not learnt; a warning says so. Raises UnknownNameError or ValueError for
-        a choice that does not exist, TooManyRejectedError, OfflineError, LicenceError, and whatever a backbone's source
-        raises.
+        Photos that share one of ``groups`` (n,), such as frames of one film, never stand on both sides of an inner
+        fold. A class of which no photo can be read is not learnt; a warning says so. Raises UnknownNameError or
+        ValueError for a choice that does not exist, TooManyRejectedError, OfflineError, LicenceError, and whatever a
+        backbone's source raises.
         """
-        check_consistent_length(X, y)
+        check_consistent_length(X, y, groups)
         self.check_choices()
         self.__dict__.pop("weights_", None)  # a second fit may be with another zoo
         seen = self.look(X)
@@ -111,15 +112,16 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if lost := set(y.tolist()) - set(y[seen.is_good].tolist()):
             names = ", ".join(sorted(map(str, lost)))
             warnings.warn(f"no photo of {names} could be read: not learnt", RejectedPhotoWarning, stacklevel=2)
-        return self.fit_table(seen.table, y[seen.is_good], seen.rejected)
+        together = None if groups is None else np.asarray(groups)[seen.is_good]
+        return self.fit_table(seen.table, y[seen.is_good], together, seen.rejected)
 
-    def fit_table(self, table: FeatureTable, y: Any, rejected: Sequence[Rejected] = ()) -> Self:
+    def fit_table(self, table: FeatureTable, y: Any, groups: Any = None, rejected: Sequence[Rejected] = ()) -> Self:
         """Learn from features that :meth:`look` has already brought: one row and one label a photo."""
         backbones = self._backbones()
         self.cards_ = tuple(backbone.card for backbone in backbones)
         self.weights_ = {backbone.card.name: backbone.weights for backbone in backbones}
         self.rejected_ = tuple(rejected)
-        self.fusion_ = self._make_fusion().fit(table, y)
+        self.fusion_ = self._make_fusion().fit(table, y, groups)
         self.classes_ = self.fusion_.classes_
         names, counts = np.unique(y, return_counts=True)
         self.facts_: dict[str, Any] = {

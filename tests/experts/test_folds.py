@@ -31,6 +31,22 @@ def test_held_out_parts_share_out_all_rows(y: npt.NDArray[np.int64], count: int,
             assert max(shares) - min(shares) <= 1
 
 
+@given(classes, st.integers(2, 5), st.integers(1, 4))
+def test_a_group_is_never_on_both_sides(y: npt.NDArray[np.int64], count: int, size: int) -> None:
+    groups = np.array([f"film {row // size}" for row in range(len(y))])
+    splits = list(folds(y, count, 0, groups))
+    for train, held in splits:
+        assert len(train) and len(held)
+        assert not set(groups[train]) & set(groups[held])
+    if splits:
+        assert np.array_equal(np.sort(np.concatenate([held for _, held in splits])), np.arange(len(y)))
+
+
+def test_groups_want_an_entry_for_each_row() -> None:
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        list(folds(np.repeat([0, 1], 10), 2, 0, np.arange(3)))
+
+
 def test_the_seed_decides() -> None:
     y = np.repeat([0, 1], 10)
     held = [[part.tolist() for _, part in folds(y, 3, seed)] for seed in (0, 0, 1)]

@@ -32,11 +32,13 @@ def rbf(a: Array, b: Array, gamma: float) -> Array:
 
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 5.0}])
 @pytest.mark.parametrize("apart", [0.3, 1.0])
-def test_leaving_one_out_in_closed_form_is_refitting_without_that_row(
-    clouds: Clouds, class_weight: Any, apart: float
+@pytest.mark.parametrize("group_size", [1, 3])
+def test_leaving_out_in_closed_form_is_refitting_without_that_row_or_group(
+    clouds: Clouds, class_weight: Any, apart: float, group_size: int
 ) -> None:
     X, y = clouds(30, sum(BLOCKS), 3, apart, p=[0.2, 0.5, 0.3])
-    model = KernelRidge(BLOCKS, class_weight=class_weight).fit(X, y)
+    groups = np.random.default_rng(0).permutation(np.arange(30) // group_size)
+    model = KernelRidge(BLOCKS, class_weight=class_weight).fit(X, y, groups if group_size > 1 else None)
     weights = np.ones(30) if class_weight is None else np.where(y == 0, 5.0, 1.0)
     if class_weight == "balanced":
         weights = 1 / np.bincount(y)[y]
@@ -46,7 +48,7 @@ def test_leaving_one_out_in_closed_form_is_refitting_without_that_row(
     kernel = rbf(prepared(X), prepared(X), model.gamma_)
     outputs = []
     for i in range(30):
-        rest = np.delete(np.arange(30), i)
+        rest = np.flatnonzero(groups != groups[i])
         ridge = kernel[np.ix_(rest, rest)] + np.diag(model.strength_ / weights[rest])
         outputs.append(kernel[i, rest] @ np.linalg.solve(ridge, targets[rest] - centre) + centre)
     np.testing.assert_allclose(

@@ -13,7 +13,7 @@ TABLE = FeatureTable({"b": RNG.normal(size=(30, 4)).astype(np.float32), "a": RNG
 
 def test_a_panel_is_its_experts_side_by_side() -> None:
     heard: list[str] = []
-    panel = ExpertPanel(class_weight={"cat": 2.0}, random_state=5).fit(TABLE, Y, heard.append)
+    panel = ExpertPanel(class_weight={"cat": 2.0}, random_state=5).fit(TABLE, Y, done=heard.append)
     assert heard == panel.names_ == ["b", "a"]
     assert panel.classes_.tolist() == ["cat", "dog", "owl"]
     for k, name in enumerate(heard):

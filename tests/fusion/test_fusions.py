@@ -154,3 +154,18 @@ def test_one_class_is_refused(clouds: Clouds, name: str) -> None:
 def test_scikit_learn_cross_validates_on_tables(clouds: Clouds) -> None:
     table, y = clouds(90)
     assert cross_val_score(fresh("mixture", gate="uniform"), table, y, cv=3).mean() > 0.55
+
+
+@every_fusion
+def test_copies_of_a_photo_teach_no_confidence_when_they_are_grouped(name: str) -> None:
+    rng = np.random.default_rng(0)
+    # Thirty films of four all but equal frames, whose labels nothing tells: only a frame's twins give it away.
+    films = rng.normal(size=(30, 6)).astype(np.float32)
+    table = FeatureTable({block: np.repeat(films, 4, axis=0) + rng.normal(0, 1e-3, (120, 6)) for block in "ab"})
+    y, groups = np.repeat(rng.permutation(np.arange(30) % 2), 4), np.repeat(np.arange(30), 4)
+    new = FeatureTable({block: rng.normal(size=(200, 6)) for block in "ab"})
+
+    fooled = fresh(name).fit(table, y).predict_proba(new).max(axis=1).mean()
+    sober = fresh(name).fit(table, y, groups).predict_proba(new).max(axis=1).mean()
+    assert sober < 0.6
+    assert sober < fooled

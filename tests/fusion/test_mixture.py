@@ -71,7 +71,7 @@ def test_gate_and_temperature_are_learnt_from_out_of_fold_opinions(clouds: Cloud
     table, y = clouds(60)
     counts = np.where(y == 0, 3.0, 1.0) / (5 / 3)
     panel = ExpertPanel("kernel-ridge").fit(table, y)
-    model = MixtureOfExperts("embedding", class_weight={0: 3.0}, random_state=4).fit(table, y, panel)
+    model = MixtureOfExperts("embedding", class_weight={0: 3.0}, random_state=4).fit(table, y, panel=panel)
     trained = train_gate(EmbeddingGate, table, panel.out_of_fold_, y, counts, seed=4)
     assert np.array_equal(model.gate_weights(table), np.exp(log_weights(trained.gate, table)))
     assert model.gate_epochs_ == trained.epochs
@@ -100,7 +100,7 @@ def test_a_gate_finds_out_which_expert_knows_which_photo(clouds: Clouds) -> None
     train, test = table[:400], table[400:]
     panel = ExpertPanel().fit(train, y[:400])
     accuracy = {
-        gate: MixtureOfExperts(gate).fit(train, y[:400], panel).score(test, y[400:])
+        gate: MixtureOfExperts(gate).fit(train, y[:400], panel=panel).score(test, y[400:])
         for gate in ("uniform", "constant", "embedding")
     }
     alone = (panel.log_proba(test).argmax(axis=2) == y[400:, None]).mean(axis=0)
@@ -146,7 +146,7 @@ def test_a_temperature_makes_overconfident_experts_honest() -> None:
     table = FeatureTable({"a": block, "b": block})
     panel = ExpertPanel()
     panel.names_, panel.experts_ = ["a", "b"], [Overconfident().fit(block[:1000], labels[:1000])] * 2
-    model = MixtureOfExperts("uniform").fit(table[:1000], labels[:1000], panel)
+    model = MixtureOfExperts("uniform").fit(table[:1000], labels[:1000], panel=panel)
     assert model.temperature_ == pytest.approx(3, rel=0.15)
     calibrated = score(model.predict_log_proba(table[1000:]), labels[1000:])
     raw = score(uncalibrated(model, table[1000:]), labels[1000:])

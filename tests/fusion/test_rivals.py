@@ -53,7 +53,7 @@ def test_among_equally_accurate_experts_the_likelier_one_is_chosen(clouds: Cloud
     panel = ExpertPanel().fit(table, y)
     for name, expert in zip(panel.names_, panel.experts_, strict=True):
         expert.out_of_fold_ = tempered(8 * np.eye(3)[y], 1.0 if name == surer else 2.0)
-    assert BestSingle().fit(table, y, panel).chosen_ == surer
+    assert BestSingle().fit(table, y, panel=panel).chosen_ == surer
 
 
 def test_accuracy_counts_before_likelihood(clouds: Clouds) -> None:
@@ -65,7 +65,7 @@ def test_accuracy_counts_before_likelihood(clouds: Clouds) -> None:
     sure.out_of_fold_ = np.log(np.full((30, 3), 0.01) + 0.97 * np.eye(3)[claimed])
     right = [expert.out_of_fold_[np.arange(30), y].mean() for expert in (timid, sure)]
     assert right[0] < right[1]
-    assert BestSingle().fit(table, y, panel).chosen_ == "a"
+    assert BestSingle().fit(table, y, panel=panel).chosen_ == "a"
 
 
 def test_concatenation_is_one_expert_on_all_columns(clouds: Clouds) -> None:

@@ -90,7 +90,7 @@ def test_a_given_split_is_judged_on_its_test_rows(photos: tuple[FeatureTable, La
     train, test = np.arange(16, ROWS), np.arange(16)
     heard: list[str] = []
     comparison = Comparison(thumbnail=8, class_weight="balanced")
-    results = {result.method: result for result in comparison.hold_out(table, y, train, test, heard.append)}
+    results = {result.method: result for result in comparison.hold_out(table, y, train, test, done=heard.append)}
     assert len(heard) == comparison.steps(table)
 
     labels = np.searchsorted(["cat", "dog", "owl", "yak"], y[test])

@@ -92,14 +92,15 @@ def fit(
     if lost := set(found.classes) - set(good.classes):
         console.print(f"  note: no photo of {', '.join(sorted(lost))} could be read: not learnt", soft_wrap=True)
     labels = np.array(good.labels)
+    groups = None if good.groups is None else np.array(good.groups)
     train, test = _split(good)
     good.select(train).require_classes(2)
     compared: dict[str, Any] = {}
     if compare:
         comparison = Comparison(expert, model.class_weight, thumbnail, seed)
-        compared = _compare(comparison, seen, labels, train, test)
+        compared = _compare(comparison, seen, labels, train, test, groups)
     with waiting("fitting the model"):
-        model.fit_table(seen.table[train], labels[train], seen.rejected)
+        model.fit_table(seen.table[train], labels[train], None if groups is None else groups[train], seen.rejected)
     model.facts_ |= compared
     model.save(output)
     if seen.rejected:
@@ -150,6 +151,7 @@ def _compare(
     labels: "np.ndarray[Any, Any]",
     train: "np.ndarray[Any, Any]",
     test: "np.ndarray[Any, Any]",
+    groups: "np.ndarray[Any, Any] | None",
 ) -> dict[str, Any]:
     """Show every method's table; what the model card should say of it."""
     import numpy as np
@@ -160,12 +162,12 @@ def _compare(
     if len(known):
         protocol = f"Trained on {len(train):,} photos, judged on {len(known):,} that were held out from training."
         with counting("comparing", comparison.steps(seen.table), "methods") as advance:
-            results = comparison.hold_out(seen.table, labels, train, known, lambda name: advance(1))
+            results = comparison.hold_out(seen.table, labels, train, known, groups, lambda name: advance(1))
     else:
         protocol = f"2-fold cross-validation on {len(train):,} photos: half to train, half to judge, both ways."
         with counting("comparing", 2 * comparison.steps(seen.table), "methods") as advance:
-            table = seen.table[train]
-            results = comparison.cross_validate(table, labels[train], 2, lambda name: advance(1))
+            table, grouped = seen.table[train], None if groups is None else groups[train]
+            results = comparison.cross_validate(table, labels[train], 2, grouped, lambda name: advance(1))
     if not results:
         console.print("no class has two photos: nothing can be compared")
         return {}

@@ -1,6 +1,7 @@
 """``manyeyes``: the commands, and how an error reaches the user."""
 
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -60,25 +61,30 @@ def main() -> None:
             # A file's name may hold bytes that are not UTF-8; in JSON this escape is how such a byte is written.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app(prog_name="manyeyes")
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone can still be dealt with
     except ManyEyesError as error:
         _fail(str(error), 1)
     except _Stopped:
-        _fail("stopped; all finished work is kept, and running the command again goes on from there", 130)
+        _fail("all finished work is kept, and running the command again goes on from there", 130, "stopped")
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone (`| head`): nobody is left to tell
+        # The reader of our output has gone (`| head`): nobody is left to tell, and what is still to come goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:  # a fault of ours; the user still gets one line, and the traceback on request
         _fail(f"unexpected {type(error).__name__}: {error} (run again with -v for the traceback)", 70)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int, what: str = "error") -> None:
     from manyeyes.images.photo import readable
 
     if is_verbose() and sys.exc_info()[0] is not None:
         console.print_exception()
     console.quiet = False
-    console.print(Text.assemble(("error:", "bold red"), f" {readable(' '.join(message.split()))}"), soft_wrap=True)
+    line = Text.assemble((f"{what}:", "bold red"), f" {readable(' '.join(message.split()))}")
+    console.print(line, soft_wrap=True)
     sys.exit(status)
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and what ``-q`` and ``-v`` do."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ def is_verbose() -> bool:
 
 
 def _set_verbose(wanted: bool) -> None:
+    # Libraries warn those who program with them; whoever uses a program cannot follow their advice.
+    warnings.simplefilter("default" if wanted else "ignore")
     if wanted:
         _log.setLevel(logging.INFO)
 

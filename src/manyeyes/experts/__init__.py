@@ -14,6 +14,8 @@ from manyeyes.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
 ClassWeight = dict[Any, float] | str | None
+# One entry a row: rows that share a group are never on both sides of a fold.
+Groups = npt.NDArray[Any]
 
 EXPERTS = Registry(
     "experts",
@@ -28,6 +30,6 @@ class Expert(Protocol):
     classes_: npt.NDArray[Any]
     out_of_fold_: FloatArray
 
-    def fit(self, X: Any, y: Any) -> "Expert": ...
+    def fit(self, X: Any, y: Any, groups: Groups | None = None) -> "Expert": ...
 
     def predict_log_proba(self, X: Any) -> FloatArray: ...

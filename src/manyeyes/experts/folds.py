@@ -2,10 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.validation import check_consistent_length
 
 # The log-probability that is given to a class which was absent from the rows an expert learnt from.
 LOG_UNSEEN = float(np.log(1e-6))
@@ -13,21 +15,28 @@ LOG_UNSEEN = float(np.log(1e-6))
 Rows = npt.NDArray[np.int64]
 
 
-def folds(y: npt.NDArray[np.int64], count: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+def folds(
+    y: npt.NDArray[np.int64], count: int, seed: int, groups: npt.NDArray[Any] | None = None
+) -> Iterator[tuple[Rows, Rows]]:
     """Stratified (train, held-out) rows: ``count`` folds, or fewer when even the largest class has fewer photos.
 
-    A class of one photo is absent from one fold's training rows. Nothing is yielded when there is nothing to hold out:
-    no class has two photos.
+    Rows of one group (frames of one film, photos of one plant) are never on both sides. A class of one photo is absent
+    from one fold's training rows. Nothing is yielded when there is nothing to hold out: no class has two photos, or
+    there is only one group.
     """
     count = min(count, int(np.bincount(y).max()))
+    if groups is not None:
+        check_consistent_length(y, groups)
+        count = min(count, len(np.unique(groups)))
     if count < 2:
         return
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # scikit-learn warns of classes with fewer photos than folds; they are what this function is for.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = list(splitter.split(np.zeros(len(y)), y))
-    yield from splits
+        splits = list(splitter.split(np.zeros(len(y)), y, groups))
+    # A few large groups may leave a fold without rows.
+    yield from ((train, held) for train, held in splits if len(train) and len(held))
 
 
 def spread_to_all_classes(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, log_loss, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
 from manyeyes.experts.weights import class_weights
@@ -57,7 +57,8 @@ class KernelRidge(LogProbaClassifier):
         self.landmarks = landmarks
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Groups | None = None) -> Self:
+        """Learn from (n, D) and labels (n,); with ``groups`` (n,), whole groups are left out when tuning."""
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
         labels = self._learn_classes(y)
         weights = class_weights(self.class_weight, self.classes_, labels)
@@ -74,7 +75,7 @@ class KernelRidge(LogProbaClassifier):
         for width in WIDTHS:
             gamma = 1 / (width * typical)
             kernel = np.exp(-gamma * distances)
-            ridge = _LeaveOneOut(kernel, np.exp(-gamma * between), targets - self.intercept_, weights)
+            ridge = _LeaveOneOut(kernel, np.exp(-gamma * between), targets - self.intercept_, weights, groups)
             for strength in STRENGTHS:
                 outputs = ridge.outputs(strength) + self.intercept_
                 temperature = fit_temperature(outputs, labels, weights)
@@ -118,10 +119,17 @@ class _LeaveOneOut:
     """Weighted ridge on the kernel's feature map, all strengths from one eigendecomposition.
 
     With K_mm = L Lᵀ, features Φ = K_nm L⁻ᵀ and S(λ) = (ΦᵀWΦ + λI)⁻¹, the prediction for row i when it is left out is
-    (ŷ_i - h_i y_i) / (1 - h_i), with h_i = w_i φ_iᵀ S φ_i.
+    (ŷ_i - h_i y_i) / (1 - h_i), with h_i = w_i φ_iᵀ S φ_i. Rows of one group are left out together.
     """
 
-    def __init__(self, kernel: FloatArray, between: FloatArray, targets: FloatArray, weights: FloatArray) -> None:
+    def __init__(
+        self,
+        kernel: FloatArray,
+        between: FloatArray,
+        targets: FloatArray,
+        weights: FloatArray,
+        groups: Groups | None,
+    ) -> None:
         factor = np.linalg.cholesky(between + 1e-7 * np.eye(len(between)))
         self._to_landmarks = solve_triangular(factor, np.eye(len(factor)), lower=True).T
         features = kernel @ self._to_landmarks
@@ -129,12 +137,19 @@ class _LeaveOneOut:
         self._rotated = features @ self._basis
         self._moment = self._rotated.T @ (targets * weights[:, None])
         self._targets, self._weights = targets, weights
+        self._together = _rows_of_each_group(groups)
 
     def outputs(self, strength: float) -> FloatArray:
         """Leave-one-out predictions of all rows: (n, C)."""
         shrunk = self._rotated / (self._spectrum + strength)
         leverage = np.minimum(self._weights * np.einsum("ij,ij->i", shrunk, self._rotated), 1 - 1e-9)[:, None]
-        result: FloatArray = (shrunk @ self._moment - leverage * self._targets) / (1 - leverage)
+        fitted = shrunk @ self._moment
+        result: FloatArray = (fitted - leverage * self._targets) / (1 - leverage)
+        for rows in self._together:
+            # The same for a block of rows: y - (I - H)⁻¹ (y - ŷ), H the block of the hat matrix.
+            hat = shrunk[rows] @ self._rotated[rows].T * self._weights[rows]
+            residual = self._targets[rows] - fitted[rows]
+            result[rows] = self._targets[rows] - np.linalg.solve((1 + 1e-9) * np.eye(len(rows)) - hat, residual)
         return result
 
     def coefficients(self, strength: float) -> FloatArray:
@@ -142,6 +157,14 @@ class _LeaveOneOut:
         in_features = self._basis @ (self._moment / (self._spectrum + strength)[:, None])
         result: FloatArray = self._to_landmarks @ in_features
         return result
+
+
+def _rows_of_each_group(groups: Groups | None) -> list[npt.NDArray[np.int64]]:
+    """The rows of each group that has more than one."""
+    if groups is None:
+        return []
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return [np.flatnonzero(index == group) for group in np.flatnonzero(counts > 1)]
 
 
 def _squared_distances(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from manyeyes.experts import EXPERTS, ClassWeight, Expert, FloatArray
+from manyeyes.experts import EXPERTS, ClassWeight, Expert, FloatArray, Groups
 from manyeyes.features.table import FeatureTable
 
 
@@ -31,14 +31,20 @@ class ExpertPanel(BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, table: FeatureTable, y: Any, done: Callable[[str], None] = lambda name: None) -> Self:
+    def fit(
+        self,
+        table: FeatureTable,
+        y: Any,
+        groups: Groups | None = None,
+        done: Callable[[str], None] = lambda name: None,
+    ) -> Self:
         """Fit every expert; ``done`` is called with each block's name when its expert is fitted."""
         make = EXPERTS[self.expert]
         self.names_ = list(table.names)
         self.experts_: list[Expert] = []
         for name, block in table.blocks.items():
             expert = make(class_weight=self.class_weight, random_state=self.random_state)
-            self.experts_.append(expert.fit(block, y))
+            self.experts_.append(expert.fit(block, y, groups))
             done(name)
         self.classes_: npt.NDArray[Any] = self.experts_[0].classes_
         return self

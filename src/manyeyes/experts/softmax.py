@@ -10,14 +10,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
-from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.classifier import LogProbaClassifier
 from manyeyes.experts.folds import folds, spread_to_all_classes
 from manyeyes.experts.weights import class_weights
 
 # From far too strong to far too weak for standardised columns; the path is walked in this order with warm starts.
 STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-5.0, 1.0, 0.5))
+# Multiply-adds of one pass over the rows below which one thread is fastest.
+SMALL = 1e8
 
 
 class SoftmaxRegression(LogProbaClassifier):
@@ -51,7 +54,8 @@ class SoftmaxRegression(LogProbaClassifier):
         self.cv = cv
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Groups | None = None) -> Self:
+        """Learn from (n, D) and labels (n,); inner folds keep rows of one of ``groups`` (n,) together."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         labels = self._learn_classes(y)
         weights = class_weights(self.class_weight, self.classes_, labels)
@@ -60,7 +64,7 @@ class SoftmaxRegression(LogProbaClassifier):
         rows, to_columns = _sample_space((X - mean) / scale)
 
         strengths = STRENGTHS if self.C is None else (self.C,)
-        opinions = self._out_of_fold(rows, labels, weights, strengths)
+        opinions = self._out_of_fold(rows, labels, weights, groups, strengths)
         every = range(len(self.classes_))
         losses = [log_loss(labels, np.exp(one), sample_weight=weights, labels=every) for one in opinions]
         best = int(np.argmin(losses))
@@ -84,12 +88,17 @@ class SoftmaxRegression(LogProbaClassifier):
         return logits
 
     def _out_of_fold(
-        self, rows: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, strengths: tuple[float, ...]
+        self,
+        rows: FloatArray,
+        labels: npt.NDArray[np.int64],
+        weights: FloatArray,
+        groups: Groups | None,
+        strengths: tuple[float, ...],
     ) -> list[FloatArray]:
         """For each strength the held-out rows' log-probabilities (n, C); uniform where no fold holds a row out."""
         count = len(self.classes_)
         opinions = [np.full((len(labels), count), -np.log(count)) for _ in strengths]
-        for train, held in folds(labels, self.cv, self.random_state):
+        for train, held in folds(labels, self.cv, self.random_state, groups):
             if len(np.unique(labels[train])) < 2:
                 continue
             path = _walk(rows[train], labels[train], weights[train], strengths)
@@ -117,13 +126,15 @@ def _walk(
 ) -> list[LogisticRegression]:
     """One fitted model for each strength, each started where the last one ended."""
     fitted: list[LogisticRegression] = []
-    for strength in strengths:
-        model = LogisticRegression(C=strength, max_iter=500, warm_start=True)
-        if fitted:
-            model.coef_, model.intercept_ = fitted[-1].coef_.copy(), fitted[-1].intercept_.copy()
-        with warnings.catch_warnings():
-            # The weakest penalties on separable rows have no near optimum; cross-validation passes them over.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+    # On small problems several threads of the BLAS wait for one another longer than they work.
+    threads = 1 if rows.size * (labels.max() + 1) < SMALL else None
+    with warnings.catch_warnings(), threadpool_limits(threads, "blas"):
+        # The weakest penalties on separable rows have no near optimum; cross-validation passes them over.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for strength in strengths:
+            model = LogisticRegression(C=strength, max_iter=500, warm_start=True)
+            if fitted:
+                model.coef_, model.intercept_ = fitted[-1].coef_.copy(), fitted[-1].intercept_.copy()
             fitted.append(model.fit(rows, labels, sample_weight=weights))
     return fitted
 

@@ -1,17 +1,13 @@
 """The rival that costs least: only the expert that does best in cross-validation on the training photos."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from manyeyes.experts import ClassWeight, FloatArray
-from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.fusion import Lesson, PanelFusion
 
 
-class BestSingle(Fusion):
+class BestSingle(PanelFusion):
     """The expert of highest out-of-fold accuracy; among equals, of least out-of-fold log loss.
 
     Parameters
@@ -20,7 +16,7 @@ class BestSingle(Fusion):
 
     Attributes (beside those of every fusion)
     ----------
-    panel_, chosen_ : the experts, and the name of the chosen one's block.
+    chosen_ : the name of the chosen expert's block.
     """
 
     def __init__(self, expert: str = "softmax", class_weight: ClassWeight = None, random_state: int = 0) -> None:
@@ -28,16 +24,8 @@ class BestSingle(Fusion):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def _fit(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        labels: npt.NDArray[np.int64],
-        weights: FloatArray,
-        panel: ExpertPanel | None,
-    ) -> FloatArray:
-        self.panel_ = panel or ExpertPanel(self.expert, self.class_weight, self.random_state).fit(table, y)
-        opinions = self.panel_.out_of_fold_
+    def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:
+        labels, weights = lesson.labels, lesson.weights
         right = np.average(opinions.argmax(axis=2) == labels[:, None], axis=0, weights=weights)
         likelihood = np.average(opinions[np.arange(len(labels)), :, labels], axis=0, weights=weights)
         best = max(range(len(right)), key=lambda k: (right[k], likelihood[k]))

@@ -1,16 +1,11 @@
 """The field's strongest simple rivals: one expert on all blocks side by side."""
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from manyeyes.experts import ClassWeight, Expert, FloatArray
 from manyeyes.experts.kernel_ridge import KernelRidge
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.fusion import Fusion, Lesson
 
 
 class _Concatenation(Fusion):
@@ -32,15 +27,8 @@ class _Concatenation(Fusion):
     def _make(self, table: FeatureTable) -> Expert:
         raise NotImplementedError
 
-    def _fit(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        labels: npt.NDArray[np.int64],
-        weights: FloatArray,
-        panel: ExpertPanel | None,
-    ) -> FloatArray:
-        self.expert_ = self._make(table).fit(table.concatenated(), y)
+    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
+        self.expert_ = self._make(lesson.table).fit(lesson.table.concatenated(), lesson.y, lesson.groups)
         return self.expert_.out_of_fold_
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:

@@ -1,18 +1,30 @@
 """What every fusion is: a scikit-learn classifier on a feature table, or on a plain array as its only block."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.weights import class_weights
 from manyeyes.features.table import FeatureTable
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a fusion learns from: n photos with their labels y, as indices into the classes too, weights, and groups."""
+
+    table: FeatureTable
+    y: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    weights: FloatArray
+    groups: Groups | None
 
 
 class Fusion(LogProbaClassifier):
@@ -28,10 +40,11 @@ class Fusion(LogProbaClassifier):
     class_weight: ClassWeight
     random_state: int
 
-    def fit(self, X: Any, y: Any, panel: ExpertPanel | None = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Groups | None = None, panel: ExpertPanel | None = None) -> Self:
         """Fit to a feature table (or an (n, D) array) and labels (n,).
 
-        ``panel`` may hand over experts that were already fitted on just these rows, so that several fusions share them.
+        Rows that share one of ``groups`` (n,) are never on both sides of an inner fold. ``panel`` may hand over experts
+        that were already fitted on just these rows, so that several fusions share them.
         """
         if isinstance(X, FeatureTable):
             check_consistent_length(X, y)
@@ -47,7 +60,7 @@ class Fusion(LogProbaClassifier):
             theirs, ours = ", ".join(panel.names_), ", ".join(self.blocks_)
             raise ValueError(f"the panel's blocks are {theirs}, the feature table's {ours}: fit it on the same table")
         weights = class_weights(self.class_weight, self.classes_, labels)
-        out_of_fold = self._fit(table, y, labels, weights, panel)
+        out_of_fold = self._fit(Lesson(table, y, labels, weights, groups), panel)
         self.temperature_ = fit_temperature(out_of_fold, labels, weights)
         return self
 
@@ -56,14 +69,7 @@ class Fusion(LogProbaClassifier):
         return tempered(self._log_proba(self._table(X)), self.temperature_)
 
     @abstractmethod
-    def _fit(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        labels: npt.NDArray[np.int64],
-        weights: FloatArray,
-        panel: ExpertPanel | None,
-    ) -> FloatArray:
+    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
         """Learn; return log-probabilities (n, C) of the training rows by what had not seen them."""
 
     @abstractmethod
@@ -82,3 +88,25 @@ class Fusion(LogProbaClassifier):
                 f"{type(self).__name__} was fitted on {self.n_features_in_}"
             )
         return table
+
+
+class PanelFusion(Fusion):
+    """A fusion of experts, one a block, whose out-of-fold opinions it learns from.
+
+    Attributes (beside those of every fusion)
+    ----------
+    panel_ : the fitted experts.
+    """
+
+    expert: str
+
+    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
+        if panel is None:
+            panel = ExpertPanel(self.expert, self.class_weight, self.random_state)
+            panel.fit(lesson.table, lesson.y, lesson.groups)
+        self.panel_ = panel
+        return self._fit_to_opinions(lesson, panel.out_of_fold_)
+
+    @abstractmethod
+    def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:
+        """Learn from the experts' out-of-fold log-probabilities (n, K, C); return the fusion's, (n, C)."""

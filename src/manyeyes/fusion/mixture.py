@@ -8,19 +8,17 @@ all experts are right and there is nothing to learn about whom to trust.
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from manyeyes.experts import ClassWeight, FloatArray
-from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.fusion import Lesson, PanelFusion
 from manyeyes.gates import GATES
 from manyeyes.gates.training import log_weights, train_gate
 
 
-class MixtureOfExperts(Fusion):
+class MixtureOfExperts(PanelFusion):
     """Experts mixed by a gate.
 
     Parameters
@@ -33,7 +31,6 @@ class MixtureOfExperts(Fusion):
 
     Attributes (beside those of every fusion)
     ----------
-    panel_ : the fitted experts.
     gate_ : the trained gate, a torch module.
     gate_epochs_ : for how many epochs the gate was trained; 0 means that the uniform start was best.
     """
@@ -57,18 +54,17 @@ class MixtureOfExperts(Fusion):
         check_is_fitted(self)
         return np.exp(log_weights(self.gate_, self._table(X)))
 
-    def _fit(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        labels: npt.NDArray[np.int64],
-        weights: FloatArray,
-        panel: ExpertPanel | None,
-    ) -> FloatArray:
-        kind = GATES[self.gate]
-        self.panel_ = panel or ExpertPanel(self.expert, self.class_weight, self.random_state).fit(table, y)
-        opinions = self.panel_.out_of_fold_
-        trained = train_gate(kind, table, opinions, labels, weights, self.thumbnail, self.random_state)
+    def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:
+        trained = train_gate(
+            GATES[self.gate],
+            lesson.table,
+            opinions,
+            lesson.labels,
+            lesson.weights,
+            lesson.groups,
+            self.thumbnail,
+            self.random_state,
+        )
         self.gate_, self.gate_epochs_ = trained.gate, trained.epochs
         return mix(trained.held_out, opinions)
 

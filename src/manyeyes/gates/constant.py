@@ -1,6 +1,7 @@
 """Trust each expert the same on every photo, but not all experts alike: learned weights."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from manyeyes.gates.gate import Gate
 
 class ConstantGate(Gate):
     """Sees nothing; one learned log-weight an expert."""
+
+    # K numbers that may have to move by whole units; the nets' thousands of weights move by thousandths.
+    learning_rate: ClassVar[float] = 1e-2
 
     def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
         super().__init__(widths, thumbnail)

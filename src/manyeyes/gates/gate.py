@@ -19,6 +19,8 @@ class Gate(nn.Module, ABC):
 
     # Whether there is anything to learn.
     trainable: ClassVar[bool] = True
+    # Adam's step size: how far a weight moves in one step, whatever its gradient.
+    learning_rate: ClassVar[float] = 3e-4
 
     def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from manyeyes.experts import Groups
 from manyeyes.experts.folds import Rows, folds
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.gate import Gate
@@ -21,7 +22,6 @@ MAX_EPOCHS = 60
 PATIENCE = 6
 FOLDS = 4
 BATCH = 64
-LEARNING_RATE = 3e-4
 WEIGHT_DECAY = 3e-2
 # With more photos than this an epoch is a random part of them: the gates are small and learn no more from the rest.
 EPOCH_ROWS = 8192
@@ -46,13 +46,14 @@ def train_gate(
     log_proba: FloatArray,
     labels: npt.NDArray[np.int64],
     weights: FloatArray,
+    groups: Groups | None = None,
     thumbnail: int = 32,
     seed: int = 0,
 ) -> TrainedGate:
-    """Fit a gate to out-of-fold ``log_proba`` (n, K, C) of the true ``labels`` (n,), rows counting ``weights`` (n,)."""
+    """Fit a gate to out-of-fold ``log_proba`` (n, K, C) and the true ``labels`` (n,); rows count ``weights`` (n,)."""
     likelihood = torch.from_numpy(log_proba[np.arange(len(labels)), :, labels]).float()
     lesson = _Lesson(likelihood, torch.from_numpy(weights).float())
-    splits = list(folds(labels, FOLDS, seed))
+    splits = list(folds(labels, FOLDS, seed, groups))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         gates = [kind.for_table(table, thumbnail) for _ in range(len(splits) + 1)]
@@ -95,7 +96,7 @@ class _Run:
     def __init__(self, gate: Gate, seen: Tensor, lesson: _Lesson, train: Rows, held: Rows, seed: int) -> None:
         self.gate, self.held = gate, torch.from_numpy(held)
         self._seen, self._lesson, self._train = seen, lesson, train
-        self._optimiser = torch.optim.AdamW(gate.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._optimiser = torch.optim.AdamW(gate.parameters(), lr=gate.learning_rate, weight_decay=WEIGHT_DECAY)
         self._shuffler = np.random.default_rng(seed)
 
     def train_epoch(self) -> None:

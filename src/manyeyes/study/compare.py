@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from manyeyes.experts import ClassWeight
+from manyeyes.experts import ClassWeight, Groups
 from manyeyes.experts.folds import Rows, folds
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
@@ -69,36 +69,52 @@ class Comparison:
         return len(table.blocks) + len(self.fusions())
 
     def on_split(
-        self, table: FeatureTable, y: npt.NDArray[Any], train: Rows, test: Rows, done: Callable[[str], None]
+        self,
+        table: FeatureTable,
+        y: npt.NDArray[Any],
+        train: Rows,
+        test: Rows,
+        groups: Groups | None,
+        done: Callable[[str], None],
     ) -> Iterator[tuple[str, str, Scores]]:
         """(method, kind, scores) of every method, trained on some rows and judged on others.
 
         Every class of the test rows must be among the training rows. ``done`` hears of each finished step.
         """
-        panel = ExpertPanel(self.expert, self.class_weight, self.random_state).fit(table[train], y[train], done)
+        together = None if groups is None else groups[train]
+        panel = ExpertPanel(self.expert, self.class_weight, self.random_state).fit(
+            table[train], y[train], together, done
+        )
         labels = np.searchsorted(panel.classes_, y[test])
         opinions = panel.log_proba(table[test])
         for k, name in enumerate(table.names):
             yield name, SINGLE, score(opinions[:, k], labels)
         for name, (kind, fusion) in self.fusions().items():
-            fusion.fit(table[train], y[train], panel=panel)
+            fusion.fit(table[train], y[train], together, panel)
             yield name, kind, score(fusion.predict_log_proba(table[test]), labels)
             done(name)
         yield "oracle: any backbone right", BOUND, score(_oracle(opinions, labels), labels)
 
     def cross_validate(
-        self, table: FeatureTable, y: npt.NDArray[Any], count: int = 2, done: Callable[[str], None] = lambda name: None
+        self,
+        table: FeatureTable,
+        y: npt.NDArray[Any],
+        count: int = 2,
+        groups: Groups | None = None,
+        done: Callable[[str], None] = lambda name: None,
     ) -> list[Result]:
         """Results over ``count`` stratified folds (the paper's protocol is two: half to train, half to test).
 
-        A class of a single photo cannot be judged: it is trained on where it is there, and left out of the test rows.
+        Rows of one group are kept together. A class of a single photo cannot be judged: it is trained on where it is
+        there, and left out of the test rows. A fold that would have to train on one class only is left out.
         """
         _, labels = np.unique(y, return_inverse=True)
         splits = []
-        for train, test in folds(labels.astype(np.int64), count, self.random_state):
+        for train, test in folds(labels.astype(np.int64), count, self.random_state, groups):
             known = np.isin(labels[test], labels[train])
-            splits.append((train, test[known]))
-        return _gather(item for train, test in splits for item in self.on_split(table, y, train, test, done))
+            if known.any() and len(np.unique(labels[train])) > 1:
+                splits.append((train, test[known]))
+        return _gather(item for train, test in splits for item in self.on_split(table, y, train, test, groups, done))
 
     def hold_out(
         self,
@@ -106,10 +122,11 @@ class Comparison:
         y: npt.NDArray[Any],
         train: Rows,
         test: Rows,
+        groups: Groups | None = None,
         done: Callable[[str], None] = lambda name: None,
     ) -> list[Result]:
         """Results on one given split."""
-        return _gather(self.on_split(table, y, train, test, done))
+        return _gather(self.on_split(table, y, train, test, groups, done))
 
 
 def _gather(items: Iterator[tuple[str, str, Scores]]) -> list[Result]:

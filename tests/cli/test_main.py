@@ -1,0 +1,94 @@
+"""How errors, silence and Ctrl-C reach the user."""
+
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from small_world import write_photos
+
+from manyeyes.backbones.zoo import known_cards
+from manyeyes.features.store import FeatureStore
+
+from .conftest import PROGRAM
+
+
+def test_an_error_is_one_line_and_verbose_shows_the_traceback(program, tmp_path):
+    plain = program("samples", "cars", "-o", tmp_path / "photos")
+    assert plain.status == 1
+    assert plain.err == f"{plain.error}\n"
+    assert plain.out == ""
+    verbose = program("samples", "cars", "-o", tmp_path / "photos", "-v")
+    assert verbose.status == 1
+    assert "Traceback" in verbose.err
+    assert verbose.err.endswith(plain.err)
+
+
+def test_a_fault_of_ours_is_one_line_too(run, trained, world, monkeypatch):
+    monkeypatch.setattr("manyeyes.predictions.predictions", lambda *given: 1 // 0)
+    done = run("predict", trained, world.paths[0])
+    assert done.status == 70
+    assert done.error == (
+        "error: unexpected ZeroDivisionError: integer division or modulo by zero (run again with -v for the traceback)"
+    )
+
+
+def test_quiet_leaves_standard_error_empty(program, world, tmp_path):
+    words = ["--zoo", world.fast_zoo, "--gate", "uniform", "--no-compare", "-q"]
+    shutil.copytree(world.photos, tmp_path / "photos")
+    (tmp_path / "photos" / "sea" / "bad.jpg").touch()
+    done = program("fit", tmp_path / "photos", "-o", tmp_path / "model", *words)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == f"model saved in {tmp_path / 'model'}\n"
+    done = program("evaluate", tmp_path / "model", tmp_path / "photos", "-q")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_even_when_quiet_an_error_is_said(run, world, tmp_path):
+    assert run("predict", "-q", tmp_path / "none", world.paths[0]).error
+    assert run("backbones", "pull", world.fast_zoo.partition(",")[0]).err  # the next command is quiet no longer
+
+
+def test_an_error_with_control_characters_is_still_one_line(run, world, tmp_path):
+    error = run("predict", tmp_path / "none\x1b[31m\nred", world.paths[0]).error
+    assert error.isprintable()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_sees_tables_no_wider_than_itself(columns):
+    command = f"stty cols {columns} rows 50; TERM=xterm {' '.join(PROGRAM)} backbones list"
+    words = ["script", "-qec", command, "/dev/null"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert "\x1b[" in done.stdout  # it is a terminal indeed
+    lines = re.sub(r"\x1b\[[\d;]*m", "", done.stdout).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert all(any(f" {name} " in line for line in lines) for name in known_cards())
+
+
+@pytest.fixture
+def many(tmp_path):
+    write_photos(tmp_path / "photos", ["a", "b", "c"], count=70)
+    return tmp_path / "photos"
+
+
+def test_ctrl_c_ends_with_one_line_and_a_rerun_goes_on(program, world, many, tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "home"))
+    words = ["fit", str(many), "-o", str(tmp_path / "model"), "--zoo", world.fast_zoo, "--gate", "uniform"]
+    with subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stopped:
+        end = time.monotonic() + 60
+        while not list(FeatureStore().root.glob("thumbnails-*/shard-*")) and time.monotonic() < end:
+            time.sleep(0.005)
+        stopped.send_signal(signal.SIGINT)
+        out, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    assert "Traceback" not in err
+    last = "stopped: all finished work is kept, and running the command again goes on from there"
+    assert err.splitlines()[-1] == last
+    assert "model saved" not in out
+    assert not (tmp_path / "model").exists()
+    again = program(*words, "--no-compare")
+    assert again.status == 0
+    looked_at = int(again.err.split("tint, edges; ")[1].split(" ")[0])
+    assert looked_at <= 210 - 64

@@ -12,10 +12,11 @@ from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion import FUSIONS
-from manyeyes.fusion.mixture import MixtureOfExperts, mix
+from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.gates import GATES
 from manyeyes.gates.embedding import EmbeddingGate
-from manyeyes.gates.training import log_weights, train_gate
+from manyeyes.gates.mixing import log_weights, mix
+from manyeyes.gates.training import train_gate
 from manyeyes.study.metrics import score
 
 FloatArray = npt.NDArray[np.float64]

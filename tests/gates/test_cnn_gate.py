@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.cnn import CnnGate
-from manyeyes.gates.training import log_weights
+from manyeyes.gates.mixing import log_weights
 
 MakeTable = Callable[..., FeatureTable]
 Array = npt.NDArray[Any]

@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.embedding import COORDINATES, EmbeddingGate
-from manyeyes.gates.training import log_weights
+from manyeyes.gates.mixing import log_weights
 
 MakeTable = Callable[..., FeatureTable]
 

@@ -12,7 +12,7 @@ from torch import nn
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates import GATES
 from manyeyes.gates.gate import Gate
-from manyeyes.gates.training import log_weights
+from manyeyes.gates.mixing import log_weights
 
 MakeTable = Callable[..., FeatureTable]
 every_gate = pytest.mark.parametrize("name", GATES.names())

@@ -8,14 +8,14 @@ all experts are right and there is nothing to learn about whom to trust.
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.fusion import Lesson, PanelFusion
 from manyeyes.gates import GATES
-from manyeyes.gates.training import log_weights, train_gate
+from manyeyes.gates.mixing import log_weights, mix
+from manyeyes.gates.training import train_gate
 
 
 class MixtureOfExperts(PanelFusion):
@@ -70,9 +70,3 @@ class MixtureOfExperts(PanelFusion):
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return mix(log_weights(self.gate_, table), self.panel_.log_proba(table))
-
-
-def mix(log_weights: FloatArray, log_proba: FloatArray) -> FloatArray:
-    """``log Σ_k a_k c_k`` from log a (n, K) and log c (n, K, C): (n, C)."""
-    mixed: FloatArray = logsumexp(log_weights[:, :, None] + log_proba, axis=1)
-    return mixed

@@ -1,9 +1,12 @@
 """Train a gate on out-of-fold expert outputs, starting from the plain mean of the experts.
 
 The loss is the mixture's negative log-likelihood, ``-log Σ_k a_k(x) c_k(y | x)``. How many epochs are worth training is
-chosen by cross-validation: the folds' gates advance in lockstep, their common held-out loss is watched, and the plain
-mean is only left when that gains more than a standard error. The gate that is kept then learns from all rows for that
-many epochs. A few hundred photos often hold no evidence whom to trust, and then the gate stays uniform.
+chosen by cross-validation: the folds' gates advance in lockstep, and the epoch is taken of which it is surest that it
+gains over the plain mean on rows held out: that with the highest lower confidence bound of the gain. A few hundred
+photos often hold no evidence whom to trust; then no bound is above zero, and the gate stays uniform.
+
+What gains is the loss of the calibrated mixture: the mean of many experts is underconfident, and a gate must not be
+praised for sharpening it, which a temperature does as well.
 """
 
 from dataclasses import dataclass
@@ -14,15 +17,19 @@ import torch
 from torch import Tensor
 
 from manyeyes.experts import Groups
+from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.folds import Rows, folds
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.gate import Gate
+from manyeyes.gates.mixing import PART, log_weights, mix
 
 MAX_EPOCHS = 60
 PATIENCE = 6
 FOLDS = 4
 BATCH = 64
 WEIGHT_DECAY = 3e-2
+# How far below its mean the confidence bound of a gain lies.
+STANDARD_ERRORS = 2.0
 # With more photos than this an epoch is a random part of them: the gates are small and learn no more from the rest.
 EPOCH_ROWS = 8192
 
@@ -51,8 +58,7 @@ def train_gate(
     seed: int = 0,
 ) -> TrainedGate:
     """Fit a gate to out-of-fold ``log_proba`` (n, K, C) and the true ``labels`` (n,); rows count ``weights`` (n,)."""
-    likelihood = torch.from_numpy(log_proba[np.arange(len(labels)), :, labels]).float()
-    lesson = _Lesson(likelihood, torch.from_numpy(weights).float())
+    lesson = _Lesson(log_proba, labels, weights)
     splits = list(folds(labels, FOLDS, seed, groups))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -70,31 +76,33 @@ def train_gate(
     return TrainedGate(final.eval(), epochs, held_out)
 
 
-def log_weights(gate: Gate, table: FeatureTable) -> FloatArray:
-    """``log a(x)`` for every row of the table: (n, K)."""
-    with torch.no_grad():
-        parts = [gate(gate.look(table[start : start + 512])) for start in range(0, len(table), 512)]
-    return torch.cat(parts).double().numpy() if parts else np.empty((0, len(table.blocks)))
-
-
 def mixture_loss(log_weights: Tensor, likelihood: Tensor) -> Tensor:
     """``-log Σ_k a_k c_k(y)`` of each row, from log a and log c(y), both (B, K): (B,)."""
     return -torch.logsumexp(log_weights + likelihood, dim=1)
 
 
-@dataclass(frozen=True)
 class _Lesson:
-    """likelihood : (n, K), each expert's out-of-fold log-probability of the true label. weights : (n,)."""
+    """What the gates of all folds learn from and are judged by."""
 
-    likelihood: Tensor
-    weights: Tensor
+    def __init__(self, log_proba: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray) -> None:
+        self._log_proba, self._labels, self._weights = log_proba, labels, weights
+        # Each expert's log-probability of the true label, (n, K): all that training needs.
+        self.likelihood = torch.from_numpy(log_proba[np.arange(len(labels)), :, labels]).float()
+        self.row_weights = torch.from_numpy(weights).float()
+
+    def calibrated_losses(self, log_weights: FloatArray) -> FloatArray:
+        """Weighted log loss of each row, (n,), once the mixture has its best temperature."""
+        mixed = mix(log_weights, self._log_proba)
+        calibrated = tempered(mixed, fit_temperature(mixed, self._labels, self._weights))
+        losses: FloatArray = -calibrated[np.arange(len(self._labels)), self._labels] * self._weights
+        return losses
 
 
 class _Run:
     """One gate on its way, with the rows it learns from and those it is judged by."""
 
     def __init__(self, gate: Gate, seen: Tensor, lesson: _Lesson, train: Rows, held: Rows, seed: int) -> None:
-        self.gate, self.held = gate, torch.from_numpy(held)
+        self.gate, self.held = gate, held
         self._seen, self._lesson, self._train = seen, lesson, train
         self._optimiser = torch.optim.AdamW(gate.parameters(), lr=gate.learning_rate, weight_decay=WEIGHT_DECAY)
         self._shuffler = np.random.default_rng(seed)
@@ -105,37 +113,38 @@ class _Run:
         for batch in torch.split(order, BATCH):
             losses = mixture_loss(self.gate(self._seen[batch]), self._lesson.likelihood[batch])
             self._optimiser.zero_grad()
-            (losses * self._lesson.weights[batch]).mean().backward()  # type: ignore[no-untyped-call]
+            (losses * self._lesson.row_weights[batch]).mean().backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
 
     @torch.no_grad()
-    def judge(self) -> Tensor:
-        """Log-weights of the held-out rows."""
+    def judge(self) -> FloatArray:
+        """Log-weights of the held-out rows: (held, K)."""
         self.gate.eval()
-        return torch.cat([self.gate(self._seen[part]) for part in torch.split(self.held, 512)])
+        parts = [self.gate(self._seen[part]) for part in torch.split(torch.from_numpy(self.held), PART)]
+        return torch.cat(parts).double().numpy()
 
 
 def _choose_epochs(runs: list[_Run], lesson: _Lesson) -> tuple[int, FloatArray]:
     """The number of epochs that is worth training, and the held-out log-weights there."""
-    start_losses, start_log_weights = _judge_all(runs, lesson)
-    best, best_losses, best_log_weights = 0, start_losses, start_log_weights
+    start = _judge_all(runs, lesson)
+    start_losses = lesson.calibrated_losses(start)
+    best, best_bound, best_log_weights = 0, 0.0, start
     for epoch in range(1, MAX_EPOCHS + 1):
         for run in runs:
             run.train_epoch()
-        losses, log_weights = _judge_all(runs, lesson)
-        if losses.mean() < best_losses.mean():
-            best, best_losses, best_log_weights = epoch, losses, log_weights
+        held_out = _judge_all(runs, lesson)
+        gain = start_losses - lesson.calibrated_losses(held_out)
+        bound = float(gain.mean() - STANDARD_ERRORS * gain.std() / len(gain) ** 0.5)
+        if bound > best_bound:
+            best, best_bound, best_log_weights = epoch, bound, held_out
         elif epoch - best >= PATIENCE:
             break
-    gain = start_losses - best_losses
-    if gain.mean() <= gain.std() / len(gain) ** 0.5:
-        best, best_log_weights = 0, start_log_weights
-    return best, best_log_weights.double().numpy()
+    return best, best_log_weights
 
 
-def _judge_all(runs: list[_Run], lesson: _Lesson) -> tuple[Tensor, Tensor]:
-    """Weighted loss (n,) and log-weights (n, K) of every row, each by the gate that had not seen it."""
-    log_weights = torch.empty_like(lesson.likelihood)
+def _judge_all(runs: list[_Run], lesson: _Lesson) -> FloatArray:
+    """Log-weights (n, K) of every row, each by the gate that had not seen it."""
+    log_weights = np.empty(lesson.likelihood.shape)
     for run in runs:
         log_weights[run.held] = run.judge()
-    return mixture_loss(log_weights, lesson.likelihood) * lesson.weights, log_weights
+    return log_weights

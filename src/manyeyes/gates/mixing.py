@@ -1,0 +1,26 @@
+"""Apply a gate: its log-weights for photos, and the experts' probabilities mixed by them."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import logsumexp
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.gates.gate import Gate
+
+FloatArray = npt.NDArray[np.float64]
+# Photos that a gate looks at in one go: what its feature maps need stays small whatever the number of photos.
+PART = 512
+
+
+def log_weights(gate: Gate, table: FeatureTable) -> FloatArray:
+    """``log a(x)`` for every row of the table: (n, K)."""
+    with torch.no_grad():
+        parts = [gate(gate.look(table[start : start + PART])) for start in range(0, len(table), PART)]
+    return torch.cat(parts).double().numpy() if parts else np.empty((0, len(table.blocks)))
+
+
+def mix(log_weights: FloatArray, log_proba: FloatArray) -> FloatArray:
+    """``log Σ_k a_k c_k`` from log a (n, K) and log c (n, K, C): (n, C)."""
+    mixed: FloatArray = logsumexp(log_weights[:, :, None] + log_proba, axis=1)
+    return mixed

@@ -115,6 +115,19 @@ def test_a_manifest_whose_held_out_photos_have_a_class_of_their_own(fit, world, 
     assert ManyEyesClassifier.load(tmp_path / "model").classes_.tolist() == ["apple", "leaf", "sea"]
 
 
+def test_a_manifest_with_groups(fit, world, tmp_path):
+    """Every photo is there twice, in a group of its own: what was trained on is never judged."""
+    rows = []
+    for number, (path, label) in enumerate(zip(world.paths, world.labels, strict=True)):
+        shutil.copy(path, tmp_path / f"{number}.png")
+        rows += [(path, label, number), (f"{number}.png", label, number)]
+    with (tmp_path / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "group"), *rows])
+    done = fit(tmp_path / "photos.csv")
+    assert done.status == 0
+    assert "2-fold cross-validation on 72 photos" in done.out
+
+
 def test_a_manifest_without_a_train_split_is_refused(fit, world, tmp_path):
     (tmp_path / "photos.csv").write_text(f"path,label,split\n{world.paths[0]},a,one\n{world.paths[1]},b,two\n")
     assert "no photo is in the split 'train': the splits are one, two" in fit(tmp_path / "photos.csv").error

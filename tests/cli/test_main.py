@@ -1,10 +1,15 @@
 """How errors, silence and Ctrl-C reach the user."""
 
+import contextlib
+import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
+import warnings
 
 import pytest
 from small_world import write_photos
@@ -46,6 +51,17 @@ def test_quiet_leaves_standard_error_empty(program, world, tmp_path):
     assert (done.status, done.err) == (0, "")
 
 
+def test_warnings_for_programmers_are_no_remarks_for_users(run, trained, world, monkeypatch, recwarn):
+    def warn(*given):
+        warnings.warn("pass the argument by its name", FutureWarning, stacklevel=1)
+        return []
+
+    monkeypatch.setattr("manyeyes.predictions.predictions", warn)
+    for words, count in (([], 0), (["-v"], 1)):
+        run("predict", trained, world.paths[0], *words)
+        assert len([one for one in recwarn if one.category is FutureWarning]) == count
+
+
 def test_even_when_quiet_an_error_is_said(run, world, tmp_path):
     assert run("predict", "-q", tmp_path / "none", world.paths[0]).error
     assert run("backbones", "pull", world.fast_zoo.partition(",")[0]).err  # the next command is quiet no longer
@@ -56,13 +72,27 @@ def test_an_error_with_control_characters_is_still_one_line(run, world, tmp_path
     assert error.isprintable()
 
 
+def in_terminal(columns, *command):
+    """What a terminal of this width is sent."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (50, columns))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as running:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while data := os.read(ours, 4096):
+                shown += data
+        os.close(ours)
+    assert running.returncode == 0
+    return shown.decode()
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_sees_tables_no_wider_than_itself(columns):
-    command = f"stty cols {columns} rows 50; TERM=xterm {' '.join(PROGRAM)} backbones list"
-    words = ["script", "-qec", command, "/dev/null"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    assert "\x1b[" in done.stdout  # it is a terminal indeed
-    lines = re.sub(r"\x1b\[[\d;]*m", "", done.stdout).splitlines()
+    shown = in_terminal(columns, *PROGRAM, "backbones", "list")
+    assert "\x1b[" in shown  # it is a terminal indeed
+    lines = re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()
     assert max(map(len, lines)) <= columns
     assert all(any(f" {name} " in line for line in lines) for name in known_cards())
 

@@ -89,11 +89,11 @@ def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: l
     import numpy as np
     from rich.text import Text
 
-    from manyeyes.cli.tables import out, plain_table, scores_row, title
+    from manyeyes.cli.tables import SCORES, out, plain_table, scores_row, title
 
     photos = next(iter(rows.values())).photos
     title(f"{photos:,} photos")
-    scores = plain_table(["", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
+    scores = plain_table(["", *SCORES])
     for name, one in rows.items():
         scores.add_row(*scores_row(name, one), style="bold" if name.startswith("fused") else "")
     out.print(scores)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +17,9 @@ if not out.is_terminal:
 
 BAR = "█"
 
+# The last on two lines: a table with the longest method's name is then 78 columns wide.
+SCORES = ("accuracy %", "macro F1 %", "log loss", "calibration\nerror %")
+
 
 def title(text: str) -> None:
     """Print a heading; not as a table's own title, which would be wrapped to the width of the table."""
@@ -27,13 +30,14 @@ def plain_table(columns: Sequence[str], numeric_from: int = 1) -> Table:
     """A table without lines; columns from ``numeric_from`` on are right-aligned."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index >= numeric_from else "left", overflow="fold")
+        justify: JustifyMethod = "right" if index >= numeric_from else "left"
+        table.add_column(column, justify=justify, vertical="bottom", overflow="fold")
     return table
 
 
 def results_table(results: Sequence[Result]) -> Table:
     """Every method's accuracy (with its spread over the splits), macro F1, log loss and calibration error."""
-    table = plain_table(["method", "accuracy %", "macro F1 %", "log loss", "calibration error %"])
+    table = plain_table(["method", *SCORES])
     best = max((one.mean("accuracy") for one in results if one.kind != "bound"), default=0.0)
     before = None
     for one in results:

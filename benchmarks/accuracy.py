@@ -80,11 +80,12 @@ def page(results: list[Result], title: str, figure: str, seeds: int) -> str:
     ]
     for one in results:
         difference = accuracies(one) - reference
-        wins = f"better in {(difference > 0).sum()} of {len(difference)}"
+        wins = (difference > 0).sum()
+        against = f"{difference.mean():+.2f} ± {difference.std():.2f}, better in {wins} of {len(difference)}"
         lines.append(
             f"| {one.method} | {100 * one.mean('accuracy'):.2f} ± {100 * one.spread('accuracy'):.2f} "
             f"| {100 * one.mean('macro_f1'):.2f} | {one.mean('log_loss'):.3f} "
-            f"| {100 * one.mean('calibration_error'):.1f} | {difference.mean():+.2f} ± {difference.std():.2f}, {wins} |"
+            f"| {100 * one.mean('calibration_error'):.1f} | {'' if one.method == REFERENCE else against} |"
         )
     command = shlex.join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
     versions = f"manyeyes {__version__}, Python {platform.python_version()}, {platform.machine()}"

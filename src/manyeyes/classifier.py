@@ -215,7 +215,13 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise BundleError(
                     f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
                 )
-        return backbones
+        # Networks that were built for an earlier call are used again, so that predicting photo by photo is fast.
+        built: dict[tuple[Card, str], Backbone] = self.__dict__.setdefault("_built", {})
+        return [built.setdefault((backbone.card, backbone.weights), backbone) for backbone in backbones]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_built"}
 
     def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
         """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""

@@ -50,7 +50,7 @@ class Backbone:
     @cached_property
     def encoder(self) -> Encoder:
         """The network, built once; not from several threads at once. Raises ChecksumError for damaged weights."""
-        check_undamaged(self.card)
+        check_undamaged(self._folder)
         encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder)
         return encoder
 

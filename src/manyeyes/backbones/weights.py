@@ -30,7 +30,7 @@ def is_here(card: Card) -> bool:
 
 def weights_sha256(card: Card) -> str:
     """The sha256 of the converted weights: what identifies this backbone in cache keys and bundles."""
-    return str(_read_record(card)["weights_sha256"])
+    return str(_read_record(weights_folder(card))["weights_sha256"])
 
 
 def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
@@ -55,11 +55,12 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     return folder
 
 
-def check_undamaged(card: Card) -> None:
-    """Raise ChecksumError when the card's weights on this machine are not those that were fetched."""
-    folder = weights_folder(card)
-    if sha256_of(_weight_file(folder)) != weights_sha256(card):
-        raise ChecksumError(f"the weights of {card.name} were damaged: delete {folder}, and they are fetched again")
+def check_undamaged(folder: Path) -> None:
+    """Raise ChecksumError when the weights in ``folder`` are not those that were put there."""
+    record = _read_record(folder)
+    if sha256_of(_weight_file(folder)) != record["weights_sha256"]:
+        name = record["card"]["name"]
+        raise ChecksumError(f"the weights of {name} were damaged: delete {folder}, and they are fetched again")
 
 
 def _fetch(card: Card, folder: Path) -> None:
@@ -102,8 +103,8 @@ def _record(card: Card, fetched: Path, prepared: Path) -> None:
     (prepared / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def _read_record(card: Card) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((weights_folder(card) / RECORD).read_text(encoding="utf-8"))
+def _read_record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     return record
 
 
@@ -117,7 +118,9 @@ def _is_up_to_date(card: Card) -> bool:
     if not is_here(card):
         return False
     path = Path(card.where).expanduser()
-    return not (card.is_local and path.is_file() and sha256_of(path) != _read_record(card)["fetched_sha256"])
+    return not (
+        card.is_local and path.is_file() and sha256_of(path) != _read_record(weights_folder(card))["fetched_sha256"]
+    )
 
 
 def _made(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from manyeyes.progress import console, counting, waiting
 if TYPE_CHECKING:
     import numpy as np
 
+    from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
     from manyeyes.images import PhotoSet
     from manyeyes.study.compare import Comparison, Result
@@ -101,12 +102,24 @@ def fit(
         compared = _compare(comparison, seen, labels, train, test, groups)
     with waiting("fitting the model"):
         model.fit_table(seen.table[train], labels[train], None if groups is None else groups[train], seen.rejected)
+    _say_gate(model)
     model.facts_ |= compared
     model.save(output)
     if seen.rejected:
         write_rejected(output / REJECTED, seen.rejected)
         console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
     typer.echo(f"model saved in {output}")
+
+
+def _say_gate(model: "ManyEyesClassifier") -> None:
+    from manyeyes.fusion.mixture import MixtureOfExperts
+
+    fusion = model.fusion_
+    if isinstance(fusion, MixtureOfExperts) and fusion.is_uniform and fusion.gate != "uniform":
+        console.print(
+            "the gate weighs all backbones alike: these photos hold no evidence that weighing them would gain",
+            soft_wrap=True,
+        )
 
 
 def _say_found(found: "PhotoSet") -> None:

@@ -1,5 +1,6 @@
 """What experts and fusions share as scikit-learn classifiers: everything that follows from their log-probabilities."""
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -37,7 +38,10 @@ class LogProbaClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[m
 
     def _learn_classes(self, y: Any) -> npt.NDArray[np.int64]:
         """Set ``classes_`` and return each row's index into it. Raises ValueError for fewer than two classes."""
-        check_classification_targets(y)
+        with warnings.catch_warnings():
+            # Few photos of many classes are what this package is for.
+            warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
+            check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} wants at least two classes, found 1 class: {self.classes_[0]!r}")

@@ -126,6 +126,7 @@ def _fit(rows: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, s
     with warnings.catch_warnings(), threadpool_limits(threads, "blas"):
         # The weakest penalties on separable rows have no near optimum; cross-validation passes them over.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
         # Always from zero: a start at another strength's solution would end elsewhere within the tolerance, and
         # what is said out of fold would not be what the final model is like.
         return LogisticRegression(C=strength, max_iter=500).fit(rows, labels, sample_weight=weights)

@@ -7,8 +7,9 @@ is read and decoded once for all backbones; backbones with the same framing shar
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,15 @@ class _Framed:
     pixels: dict[Framing, Pixels]
 
 
-def open_pool() -> ThreadPoolExecutor:
+@contextmanager
+def open_pool() -> Iterator[ThreadPoolExecutor]:
     """As many threads as cores, each of which runs torch on its own core only."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        # After an error or Ctrl-C nobody wants what is still queued.
+        pool.shutdown(cancel_futures=True)
 
 
 def fill(

@@ -49,6 +49,11 @@ class MixtureOfExperts(PanelFusion):
         self.class_weight = class_weight
         self.random_state = random_state
 
+    @property
+    def is_uniform(self) -> bool:
+        """True when the gate weighs all experts alike on every photo: by choice, or for want of evidence."""
+        return self.gate_epochs_ == 0
+
     def gate_weights(self, X: Any) -> FloatArray:
         """How much each expert counts for each photo: (n, K), rows summing to one, columns as ``blocks_``."""
         check_is_fitted(self)

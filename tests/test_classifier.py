@@ -123,7 +123,7 @@ def test_a_single_class_is_refused(model, world):
 
 
 def test_no_photos_to_fit_are_refused(model):
-    with pytest.raises(ValueError, match="no photos"):
+    with pytest.raises(ValueError, match="at least two classes"):
         model.fit([], [])
 
 

@@ -6,7 +6,9 @@ damaged or edited bundle is refused; against a deliberate forger that is no seal
 
 import hashlib
 import json
+import shutil
 import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +35,23 @@ REJECTED = "rejected.csv"
 
 
 def save(model: "ManyEyesClassifier", folder: Path) -> None:
-    """Write ``model`` to ``folder``, at once or not at all; an older bundle there is replaced.
+    """Write ``model`` to ``folder``, whole or not at all; an older bundle there is replaced.
 
     Raises BundleError when the folder holds anything but a bundle, or cannot be written.
     """
+    folder = folder.resolve()
     check_free(folder)
     arrays: Arrays = {}
     config: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "manyeyes": __version__,
-        "parameters": pack(model.get_params(deep=False), arrays, "parameters"),
+        "parameters": pack(_own_parameters(model), arrays, "parameters"),
         "cards": [card.to_dict() for card in model.cards_],
         "weights": model.weights_,
         "fusion": pack(model.fusion_, arrays),
         "facts": model.facts_,
+        "photos": pack(model.photos_, arrays, "photos"),
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,25 +65,21 @@ def save(model: "ManyEyesClassifier", folder: Path) -> None:
             # Bytes of a folder's name that are not UTF-8 become escapes, which JSON reads back as they were.
             (made / CONFIG).write_text(text, encoding="utf-8", errors="backslashreplace")
             (made / README).write_text(model_card(model), encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(scratch) / "older")
-            made.rename(folder)
+            _put_in_place(made, folder)
     except OSError as error:
         raise BundleError(f"the bundle {folder} cannot be written: {error.strerror or error}") from None
 
 
-def load(folder: Path, offline: bool = False) -> "ManyEyesClassifier":
+def load(folder: Path) -> "ManyEyesClassifier":
     """The classifier in a bundle. Raises BundleError for a folder that is no bundle, damaged, edited or too new."""
     config = read_config(folder)
     if not (folder / TENSORS).is_file() or sha256_of(folder / TENSORS) != config.get("tensors_sha256"):
         raise BundleError(f"{folder / TENSORS} is missing or not the file that {CONFIG} was written with")
     try:
-        model = _assemble(config, load_file(folder / TENSORS))
+        return _assemble(config, load_file(folder / TENSORS))
     # A config that somebody else made, checksum and all, can be wrong in any way.
     except (BundleError, CardError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder / CONFIG} does not describe a model of this manyeyes: {error}") from None
-    model.offline = offline or model.offline
-    return model
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -114,6 +114,7 @@ def _assemble(config: dict[str, Any], arrays: Arrays) -> "ManyEyesClassifier":
     model.cards_ = tuple(_read_card(fields) for fields in config["cards"])
     model.weights_ = {card.name: config["weights"][card.name] for card in model.cards_}
     model.facts_ = dict(config["facts"])
+    model.photos_ = unpack(config["photos"], arrays)
     model.rejected_ = ()
     return model
 
@@ -127,16 +128,42 @@ def _read_card(fields: dict[str, Any]) -> Card:
 
 
 def check_free(folder: Path) -> None:
-    """Raise BundleError unless a bundle may be written there: there is nothing, or an older bundle to replace."""
+    """Raise BundleError unless a bundle can be written there: there is nothing, or an older bundle to replace."""
     try:
-        names = {path.name for path in folder.iterdir()} - {REJECTED}
-    except FileNotFoundError:
-        return
+        names = {path.name for path in folder.iterdir()} - {REJECTED} if folder.exists() else set()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-"):
+            pass  # better to learn now that nothing can be written than after hours of looking at photos
     except OSError as error:
         raise BundleError(f"no bundle can be written to {folder}: {error.strerror}") from None
     # Other programs' models have files of the same names.
     if names and not (names <= {CONFIG, TENSORS, README} and _is_ours(folder)):
         raise BundleError(f"{folder} holds other files than a manyeyes bundle: choose another folder, or empty it")
+
+
+def _own_parameters(model: "ManyEyesClassifier") -> dict[str, Any]:
+    """What shaped the model. Whether to use the network, and whose licence is accepted, each user decides anew."""
+    parameters: dict[str, Any] = model.get_params(deep=False)
+    return {name: value for name, value in parameters.items() if name not in ("offline", "accept_undeclared_licence")}
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Move the finished bundle to its name; the bundle that was there is only deleted when that has succeeded."""
+    if not (folder / CONFIG).exists():
+        folder.mkdir(exist_ok=True)
+        (folder / REJECTED).unlink(missing_ok=True)  # of an earlier run that ended there
+        # The config comes last: without it the folder is no bundle yet. (A mounted folder cannot itself be replaced.)
+        for name in (TENSORS, README, CONFIG):
+            (made / name).replace(folder / name)
+        return
+    older = folder.with_name(f".{folder.name}-older-{uuid.uuid4().hex}")
+    folder.rename(older)
+    try:
+        made.rename(folder)
+    except OSError:
+        older.rename(folder)
+        raise
+    shutil.rmtree(older)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -18,7 +18,6 @@ from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import BundleError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction, extract
-from manyeyes.features.table import FeatureTable
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
@@ -57,11 +56,13 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : (C,), sorted.
     fusion_ : the fitted fusion; its ``panel_`` holds the experts, where it has any.
     cards_, weights_ : the backbones' cards, and the sha256 of each one's weights by name.
+    photos_ : (n,) uint64, the first half of each training file's sha256.
     rejected_ : the photos that could not be read when fitting.
     facts_ : what a bundle's model card tells of the training photos and, if they were compared, of all methods.
 
-    Photos are given as paths. A photo that cannot be read is left out of fitting; in predictions it keeps its place,
-    with NaN probabilities and None for its class. Both warn with :class:`RejectedPhotoWarning`.
+    Photos are given as paths; copies of one file count as one group. A photo that cannot be read is left out of
+    fitting; in predictions it keeps its place, with NaN probabilities and None for its class. Both warn with
+    :class:`RejectedPhotoWarning`.
 
     >>> from manyeyes import ManyEyesClassifier
     >>> ManyEyesClassifier(zoo="lite", gate="embedding")
@@ -102,34 +103,47 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_consistent_length(X, y, groups)
         self.check_choices()
-        self.__dict__.pop("weights_", None)  # a second fit may be with another zoo
-        seen = self.look(X)
+        y = np.asarray(y)
+        if len(np.unique(y)) < 2:
+            raise PhotoSourceError("photos of at least two classes are wanted to learn from")
+        backbones = self._load(read_zoo(self.zoo))
+        seen = extract(_as_paths(X), backbones)
         check_rejected(seen.rejected, len(X), self.max_rejected)
         if not seen.is_good.any():
             raise PhotoSourceError("there are no photos to learn from")
-        self._warn(seen.rejected)
-        y = np.asarray(y)
+        _warn(seen.rejected)
         if lost := set(y.tolist()) - set(y[seen.is_good].tolist()):
             names = ", ".join(sorted(map(str, lost)))
             warnings.warn(f"no photo of {names} could be read: not learnt", RejectedPhotoWarning, stacklevel=2)
-        together = None if groups is None else np.asarray(groups)[seen.is_good]
-        return self.fit_table(seen.table, y[seen.is_good], together, seen.rejected)
+        given = None if groups is None else np.asarray(groups)[seen.is_good]
+        return self._learn(backbones, seen, y[seen.is_good], given)
 
-    def fit_table(self, table: FeatureTable, y: Any, groups: Any = None, rejected: Sequence[Rejected] = ()) -> Self:
-        """Learn from features that :meth:`look` has already brought: one row and one label a photo."""
-        backbones = self._backbones()
+    def fit_seen(self, seen: Extraction, y: Any, groups: Any = None) -> Self:
+        """Learn from what :meth:`look` has already seen: one label (and one group) for each row."""
+        return self._learn(self._load(read_zoo(self.zoo)), seen, np.asarray(y), groups)
+
+    def _learn(self, backbones: list[Backbone], seen: Extraction, y: npt.NDArray[Any], groups: Any) -> Self:
+        fusion = self._make_fusion().fit(seen.table, y, seen.together(groups))
+        # Set together, once nothing can fail any more: a model is never half of one fit and half of another.
+        self.fusion_ = fusion
+        self.classes_ = fusion.classes_
         self.cards_ = tuple(backbone.card for backbone in backbones)
         self.weights_ = {backbone.card.name: backbone.weights for backbone in backbones}
-        self.rejected_ = tuple(rejected)
-        self.fusion_ = self._make_fusion().fit(table, y, groups)
-        self.classes_ = self.fusion_.classes_
+        self.photos_ = np.array([int(photo[:16], 16) for photo in seen.photos], np.uint64)
+        self.rejected_ = seen.rejected
         names, counts = np.unique(y, return_counts=True)
         self.facts_: dict[str, Any] = {
-            "photos": len(table),
-            "rejected": len(rejected),
+            "photos": len(y),
+            "rejected": len(seen.rejected),
             "classes": dict(zip(map(str, names.tolist()), counts.tolist(), strict=True)),
         }
         return self
+
+    def was_trained_on(self, seen: Extraction) -> npt.NDArray[np.bool_]:
+        """For each row, whether that very file was among the training photos: scores on it say nothing of new ones."""
+        self._fitted_classes()
+        hashes = np.array([int(photo[:16], 16) for photo in seen.photos], np.uint64)
+        return np.isin(hashes, self.photos_)
 
     def check_choices(self) -> None:
         """Raise UnknownNameError or ValueError for a choice that does not exist, before hours of looking at photos."""
@@ -143,10 +157,19 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"max_rejected is a share between 0 and 1, not {self.max_rejected}")
 
     def look(self, X: Paths) -> Extraction:
-        """Features of the photos at paths ``X``: from the cache where it has them, else by looking at the photos."""
-        if isinstance(X, str | os.PathLike):
-            raise TypeError(f"several paths are wanted: write [{os.fspath(X)!r}]")
-        return extract([os.fspath(path) for path in X], self._backbones())
+        """Features of the photos at paths ``X``: from the cache where it has them, else by looking at the photos.
+
+        A fitted model looks with the backbones it was fitted with, another one with those of its zoo.
+        """
+        if not hasattr(self, "fusion_"):
+            return extract(_as_paths(X), self._load(read_zoo(self.zoo)))
+        backbones = self._load(self.cards_)
+        for backbone in backbones:
+            if self.weights_[backbone.card.name] != backbone.weights:
+                raise BundleError(
+                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
+                )
+        return extract(_as_paths(X), backbones)
 
     def predict_log_proba(self, X: Paths) -> FloatArray:
         """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
@@ -187,11 +210,15 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save(self, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], offline: bool = False) -> "ManyEyesClassifier":
+    def load(
+        cls, folder: str | os.PathLike[str], offline: bool = False, accept_undeclared_licence: bool = False
+    ) -> "ManyEyesClassifier":
         """Read a bundle: see :func:`manyeyes.bundle.load`. The backbones' weights are looked up when first needed."""
         from manyeyes.bundle import load
 
-        return load(Path(folder), offline)
+        model = load(Path(folder))
+        model.set_params(offline=offline, accept_undeclared_licence=accept_undeclared_licence)
+        return model
 
     def _make_fusion(self) -> Fusion:
         own = self.get_params(deep=False)
@@ -204,18 +231,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "fusion_")
         return self.classes_
 
-    def _backbones(self) -> list[Backbone]:
-        """The backbones of the zoo; once fitted, those it was fitted with, and none other."""
-        fitted: dict[str, str] = getattr(self, "weights_", {})
-        cards: Sequence[Card] = self.cards_ if fitted else read_zoo(self.zoo)
+    def _load(self, cards: Sequence[Card]) -> list[Backbone]:
+        """The cards' backbones. Networks built for an earlier call are used again: photo by photo is fast too."""
         with network_off(self.offline):
             backbones = [Backbone.load(card, self.accept_undeclared_licence) for card in cards]
-        for backbone in backbones:
-            if fitted and fitted[backbone.card.name] != backbone.weights:
-                raise BundleError(
-                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
-                )
-        # Networks that were built for an earlier call are used again, so that predicting photo by photo is fast.
         built: dict[tuple[Card, str], Backbone] = self.__dict__.setdefault("_built", {})
         return [built.setdefault((backbone.card, backbone.weights), backbone) for backbone in backbones]
 
@@ -226,13 +245,20 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
         """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""
         seen = self.look(X)
-        self._warn(seen.rejected)
+        _warn(seen.rejected)
         result = np.full((len(X), width), np.nan)
         if seen.is_good.any():
             result[seen.is_good] = answer(seen.table)
         return result
 
-    def _warn(self, rejected: Sequence[Rejected]) -> None:
-        if rejected:
-            first = "; ".join(str(one) for one in rejected[:3])
-            warnings.warn(f"{len(rejected)} photos could not be read: {first}", RejectedPhotoWarning, stacklevel=3)
+
+def _as_paths(X: Paths) -> list[str]:
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(f"several paths are wanted: write [{os.fspath(X)!r}]")
+    return [os.fspath(path) for path in X]
+
+
+def _warn(rejected: Sequence[Rejected]) -> None:
+    if rejected:
+        first = "; ".join(str(one) for one in rejected[:3])
+        warnings.warn(f"{len(rejected)} photos could not be read: {first}", RejectedPhotoWarning, stacklevel=4)

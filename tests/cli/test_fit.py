@@ -249,7 +249,9 @@ def test_the_options_reach_the_model(fit, world, tmp_path):
     assert done.status == 0
     model = ManyEyesClassifier.load(tmp_path / "model")
     assert (model.gate, model.thumbnail, model.fusion, model.expert) == ("constant", 64, "stacking", "kernel-ridge")
-    assert (model.class_weight, model.random_state, model.max_rejected, model.offline) == ("balanced", 5, 0.3, True)
+    assert (model.class_weight, model.random_state, model.max_rejected) == ("balanced", 5, 0.3)
+    # Whether there is a network, and whose licence is accepted, is for each user to say.
+    assert (model.offline, model.accept_undeclared_licence) == (False, False)
 
 
 def test_the_same_command_makes_the_same_model(fit, world, tmp_path):

@@ -24,6 +24,13 @@ def test_a_weight_of_two_is_a_row_counted_twice() -> None:
     )
 
 
+def test_rows_that_are_all_right_make_no_more_sure_than_their_number() -> None:
+    labels = np.arange(80) % 2
+    sure = 50 * np.eye(2)[labels]
+    confidence = np.exp(tempered(sure, fit_temperature(sure, labels, np.ones(80)))).max(axis=1)
+    np.testing.assert_allclose(confidence, 1 - 0.5 / 81, atol=1e-3)
+
+
 def test_a_temperature_of_one_leaves_log_probabilities_alone() -> None:
     log_proba = log_softmax(RNG.normal(size=(10, 4)) * 30, axis=1)
     np.testing.assert_allclose(tempered(log_proba, 1.0), log_proba, atol=1e-12)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from manyeyes.experts.folds import folds, spread_to_all_classes
+from manyeyes.experts.folds import folds, judged, spread_to_all_classes
 
 classes = st.lists(st.integers(0, 5), min_size=1, max_size=40).map(
     lambda drawn: np.unique(drawn, return_inverse=True)[1].astype(np.int64)
@@ -77,3 +77,10 @@ def test_where_no_class_has_two_photos_nothing_is_held_out() -> None:
 def test_a_class_of_one_photo_is_held_out_once(count: int) -> None:
     y = np.array([0] * 9 + [1])
     assert sum(9 in held for _, held in folds(y, count, 0)) == 1
+
+
+def test_the_only_photo_of_a_class_cannot_be_judged() -> None:
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    assert judged(labels).tolist() == [1, 1, 0, 1, 1, 1]
+    assert judged(labels, np.array(["a", "a", "b", "c", "d", "c"])).tolist() == [0, 0, 0, 1, 1, 1]
+    assert judged(np.arange(3)).tolist() == [1, 1, 1]

@@ -18,6 +18,13 @@ Clouds = Callable[..., tuple[Array, Array]]
 SHAPES = [(120, 8), (40, 90)]
 
 
+def scaler_of(X: Array) -> StandardScaler:
+    """Standardises, but stretches no column that varies less than the median one."""
+    scaler = StandardScaler().fit(X)
+    scaler.scale_ = np.maximum(scaler.scale_, np.median(scaler.scale_))
+    return scaler
+
+
 def reference(C: float, **options: Any) -> LogisticRegression:
     return LogisticRegression(C=C, tol=1e-8, max_iter=10_000, **options)
 
@@ -30,7 +37,7 @@ def test_it_is_logistic_regression_on_standardised_columns(
 ) -> None:
     X, y = clouds(*shape, classes, p=[0.8, 0.2] if classes == 2 else [0.6, 0.3, 0.1])
     X[:, 0] = 50 * X[:, 0] + 7
-    scaler = StandardScaler().fit(X)
+    scaler = scaler_of(X)
     ours = SoftmaxRegression(C=0.1, class_weight=class_weight).fit(X, y)
     theirs = reference(0.1, class_weight=class_weight).fit(scaler.transform(X), y)
     new = clouds(50, shape[1], classes, seed=1)[0]
@@ -43,7 +50,7 @@ def test_the_strength_is_the_one_of_least_cross_validated_log_loss(
     clouds: Clouds, shape: tuple[int, int], classes: int
 ) -> None:
     X, y = clouds(*shape, classes, apart=1.5 / shape[1] ** 0.5)
-    rows = StandardScaler().fit_transform(X)
+    rows = scaler_of(X).transform(X)
     opinions = {
         C: cross_val_predict(
             reference(C), rows, y, cv=StratifiedKFold(5, shuffle=True, random_state=3), method="predict_proba"
@@ -59,7 +66,7 @@ def test_the_strength_is_the_one_of_least_cross_validated_log_loss(
 def test_the_strength_is_chosen_by_what_the_photos_count(clouds: Clouds) -> None:
     X, y = clouds(120, 10, 2, apart=0.3, p=[0.85, 0.15])
     weight = {1: 20.0}
-    opinions = {C: np.exp(SoftmaxRegression(C, class_weight=weight).fit(X, y).out_of_fold_) for C in STRENGTHS}
+    opinions = {C: np.exp(SoftmaxRegression(C=C, class_weight=weight).fit(X, y).out_of_fold_) for C in STRENGTHS}
     counted, uncounted = (
         min(STRENGTHS, key=lambda C: log_loss(y, opinions[C], sample_weight=counts))
         for counts in (np.where(y == 1, 20.0, 1.0), None)
@@ -108,12 +115,27 @@ def test_a_constant_column_changes_nothing(clouds: Clouds, shape: tuple[int, int
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("scale", [1e-6, 1e60])
-def test_the_scale_of_a_column_changes_nothing(clouds: Clouds, shape: tuple[int, int], scale: float) -> None:
+def test_the_scale_of_a_block_changes_nothing(clouds: Clouds, shape: tuple[int, int], scale: float) -> None:
     X, y = clouds(*shape, 3)
-    scales = np.where(np.arange(shape[1]) % 3 == 0, scale, 1.0)
-    expected = SoftmaxRegression(C=0.1).fit(X, y).predict_proba(X)
-    actual = SoftmaxRegression(C=0.1).fit(X * scales, y).predict_proba(X * scales)
+    blocks = (2, shape[1] - 2)
+    scales = np.where(np.arange(shape[1]) < 2, scale, 1.0)
+    expected = SoftmaxRegression(blocks, C=0.1).fit(X, y).predict_proba(X)
+    actual = SoftmaxRegression(blocks, C=0.1).fit(X * scales, y).predict_proba(X * scales)
     np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_a_column_that_only_wakes_on_new_photos_does_not_shout(clouds: Clouds) -> None:
+    X, y = clouds(80, 12, 2, 1.5)
+    sleeping, awake = np.zeros((80, 1)), np.zeros((80, 1))
+    sleeping[3], awake[:] = 1e-4, 0.3
+    alone = SoftmaxRegression().fit(X, y).score(X, y)
+    assert SoftmaxRegression().fit(np.hstack([X, sleeping]), y).score(np.hstack([X, awake]), y) > alone - 0.05
+
+
+def test_blocks_that_do_not_add_up_are_refused(clouds: Clouds) -> None:
+    X, y = clouds(20, 6, 2)
+    with pytest.raises(ValueError, match="want 5 columns, X has 6"):
+        SoftmaxRegression((2, 3)).fit(X, y)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -155,9 +155,18 @@ def test_a_link_from_a_split_to_the_root_brings_no_photos_of_other_splits(tmp_pa
 # --- splits ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation", "Validation"])
-def test_a_split_layout(tmp_path: Path, val: str) -> None:
-    put(tmp_path, "train/cat/a.jpg", "train/dog/in/b.jpg", f"{val}/cat/c.jpg", "test/dog/d.jpg")
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "val", "test"),
+        ("Training", "valid", "Test"),
+        ("TRAIN", "Validation", "testing"),
+        ("train", "dev", "Testing"),
+        ("training", "Eval", "TEST"),
+    ],
+)
+def test_a_split_layout(tmp_path: Path, train: str, val: str, test: str) -> None:
+    put(tmp_path, f"{train}/cat/a.jpg", f"{train}/dog/in/b.jpg", f"{val}/cat/c.jpg", f"{test}/dog/d.jpg")
     photos = read_photos(tmp_path)
     assert photos.classes == ("cat", "dog")
     assert photos.splits is not None
@@ -172,17 +181,51 @@ def test_a_split_layout(tmp_path: Path, val: str) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ("train/x/a.jpg", "bus/x/b.jpg"),
         ("train/x/a.jpg",),
         ("val/x/a.jpg", "test/x/b.jpg"),
         ("train/a.jpg", "test/b.jpg"),
+        ("bus/x/a.jpg", "test/b.jpg", "train/c.jpg"),
     ],
-    ids=["another folder", "train alone", "no train", "no class folders"],
+    ids=["train alone", "no train", "no class folders", "no class folders beside other classes"],
 )
 def test_what_looks_like_splits_but_is_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     photos = read_photos(put(tmp_path, *names))
     assert photos.splits is None
     assert photos.classes == tuple(sorted(name.split("/")[0] for name in names))
+
+
+def test_a_class_called_test_may_hold_links_and_empty_folders(tmp_path: Path) -> None:
+    put(tmp_path, "cat/a.jpg", "test/b.jpg", "test/in/notes.txt")
+    (tmp_path / "test" / "up").symlink_to(tmp_path)
+    assert read_photos(tmp_path).classes == ("cat", "test")
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (("unlabelled/b.jpg",), r"class folders \(test, train\) beside other photos \(unlabelled\)"),
+        (("unlabelled/x/b.jpg", "new\nones/b.jpg"), r"photos \(new\\nones, unlabelled\)"),
+        (tuple(f"{name}/x.jpg" for name in "abcde"), r"photos \(a, b, c and 2 more\)"),
+    ],
+)
+def test_splits_beside_other_folders_are_an_error(tmp_path: Path, others: tuple[str, ...], words: str) -> None:
+    put(tmp_path, "train/cat/a.jpg", "test/cat/a.jpg", *others)
+    with pytest.raises(PhotoSourceError, match=words) as caught:
+        read_photos(tmp_path)
+    assert "move away what is not meant, or give label and split" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_split_beside_classes_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PhotoSourceError, match=r"\(Test\) beside other photos \(bus\)"):
+        read_photos(put(tmp_path, "Test/cat/a.jpg", "Test/cover.jpg", "bus/b.jpg"))
+
+
+def test_folders_without_photos_beside_splits_are_no_matter(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat/a.jpg", "test/cat/b.jpg", "docs/paper.pdf", "docs/.cache/x.jpg")
+    photos = read_photos(tmp_path)
+    assert photos.splits == ("test", "train")
+    assert photos.classes == ("cat",)
 
 
 def test_a_split_without_class_folders_is_an_error(tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_group_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    text = "path,label,split,group\na.jpg,cat,train,7\nb.jpg,cat,training,7\nc.jpg,cat,test,7\n"
+    with pytest.raises(
+        PhotoSourceError, match=r"group '7' lies in two splits, 'train' \(.*a.jpg\) and 'test' \(.*c.jpg"
+    ):
+        read_photos(manifest(tmp_path, text))
+
+
 def test_a_manifest_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(PhotoSourceError, match=r"photos.csv cannot be read: .*UTF8"):
         read_photos(manifest(tmp_path, "path,label\ncafé.jpg,café\n", encoding="latin-1"))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
+from manyeyes.errors import ManyEyesError
 from manyeyes.images import Photo, Reason, Rejected, decode, open_photo, read_bytes
 from manyeyes.images import photo as photo_module
 
@@ -224,6 +225,26 @@ def test_the_global_leniency_for_truncated_files_is_never_switched_on() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "PPM", "JPEG2000"])
+def test_no_truncated_file_passes_when_another_package_is_lenient(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    data = encoded(scene(640, 480), kind)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(ManyEyesError, match=r"LOAD_TRUNCATED_IMAGES is set, .*: set it to False"):
+        decode(data[: len(data) // 2], "a")
+
+
+def test_leniency_switched_on_while_a_photo_is_decoded_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = ImageFile.ImageFile.load
+
+    def lenient(self: ImageFile.ImageFile) -> object:
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        return load(self)
+
+    monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile.load", lenient)
+    with pytest.raises(ManyEyesError, match="LOAD_TRUNCATED_IMAGES"):
+        decode(encoded(scene(), "BMP")[:-100], "a")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "head", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"II*\0", b"BM"]
@@ -264,13 +285,28 @@ def test_a_png_with_a_long_plain_text_is_good() -> None:
     assert isinstance(decode(data[:start] + text + data[start:], "a"), Image.Image)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), struct.error("short"), KeyError("mode")])
+@pytest.mark.parametrize("error", [RecursionError("deep"), struct.error("short"), KeyError("mode")])
 def test_whatever_a_decoder_throws_is_an_answer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(self: object) -> None:
         raise error
 
     monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile.load", fail)
     assert rejection(encoded(scene(), "BMP")).reason is Reason.DAMAGED
+
+
+@pytest.mark.parametrize(
+    "place", ["pathlib.Path.read_bytes", "PIL.BmpImagePlugin.BmpImageFile.load", "PIL.Image.Image.getexif"]
+)
+def test_too_little_memory_is_no_fault_of_the_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def fail(self: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "a.bmp").write_bytes(encoded(scene(), "BMP"))
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(MemoryError):
+        open_photo(tmp_path / "a.bmp")
 
 
 # --- too many pixels ------------------------------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,14 +49,14 @@ def test_a_selection_that_does_not_fit_is_an_error() -> None:
         PHOTOS.select(np.array([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "DEV", "eval"])
 def test_a_split_by_any_of_its_names(name: str) -> None:
     assert PHOTOS.split(name).paths == ("3",)
 
 
 def test_a_split_that_is_not_there() -> None:
-    with pytest.raises(PhotoSourceError, match="no split is called 'dev': there are test, train, val"):
-        PHOTOS.split("dev")
+    with pytest.raises(PhotoSourceError, match="no split is called 'holdout': there are test, train, val"):
+        PHOTOS.split("holdout")
     with pytest.raises(PhotoSourceError, match="have no splits"):
         PhotoSet(("1",), ("a",)).split("train")
 
@@ -63,6 +65,17 @@ def test_require_classes() -> None:
     PHOTOS.require_classes(3)
     with pytest.raises(PhotoSourceError, match="at least 2 classes are needed, and there is only 'dog'"):
         PHOTOS.select([0, 2]).require_classes(2)
+
+
+def test_a_group_in_two_splits_is_named() -> None:
+    with pytest.raises(PhotoSourceError, match=r"the group 'a' lies in two splits, 'train' \(1\) and 'val' \(3\)"):
+        PHOTOS.check_groups()
+
+
+def test_groups_that_lie_in_one_split_each_or_in_none() -> None:
+    PHOTOS.select([0, 1, 3]).check_groups()
+    dataclasses.replace(PHOTOS, splits=None).check_groups()
+    dataclasses.replace(PHOTOS, groups=None).check_groups()
 
 
 def test_fields_of_different_lengths_are_refused() -> None:

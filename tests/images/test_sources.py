@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -38,13 +37,29 @@ def test_files_as_given_and_folders_searched(tmp_path: Path) -> None:
     ]
 
 
-def test_each_file_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_lists_each_file_once(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "in/b.jpg")
+    (tmp_path / "in" / "link.jpg").symlink_to("b.jpg")
+    (tmp_path / "in" / "other.jpg").symlink_to(tmp_path / "a.jpg")
+    (tmp_path / "z").symlink_to("in")
+    assert list_photos([tmp_path]) == [str(tmp_path / "a.jpg"), str(tmp_path / "in" / "b.jpg")]
+
+
+def test_what_is_given_is_listed_as_often_as_it_is_given(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
+    links = [tmp_path / name for name in ("one.jpg", "two.jpg")]
+    for link in links:
+        link.symlink_to("a.jpg")
+    given = [str(path) for path in (tmp_path / "a.jpg", tmp_path / "a.jpg", *links)]
+    assert list_photos(given) == given
+
+
+def test_a_search_adds_only_what_is_not_listed_yet(tmp_path: Path) -> None:
     put(tmp_path, "folder/a.jpg", "folder/b.jpg")
-    (tmp_path / "folder" / "link.jpg").symlink_to("b.jpg")
     (tmp_path / "again").symlink_to("folder")
-    monkeypatch.chdir(tmp_path)
-    listed = list_photos(["folder/b.jpg", "./folder/../folder/b.jpg", "folder", tmp_path / "again", "folder/"])
-    assert listed == [os.path.join("folder", "b.jpg"), os.path.join("folder", "a.jpg")]  # noqa: PTH118
+    folder = tmp_path / "folder"
+    a, b = str(folder / "a.jpg"), str(folder / "b.jpg")
+    assert list_photos([b, folder, tmp_path / "again", folder, a]) == [b, a, a]
 
 
 def test_links_in_a_circle_come_to_an_end(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from manyeyes.backbones.card import Card, Preprocessing
 from manyeyes.backbones.nets.onnx_net import open_session
+from manyeyes.backbones.nets.timm_net import has_one_head
 from manyeyes.backbones.sources.hub import timm_record
 from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError
@@ -24,6 +25,9 @@ def describe_timm(name: str) -> Card:
     if channels != 3 or height != width:
         raise CardError(f"{name} looks at inputs of {config.input_size}; manyeyes gives square photos in colour")
     with torch.device("meta"):
+        has_labels = (
+            has_one_head(timm.create_model(config.architecture, pretrained=False)) and config.num_classes == 1000
+        )
         model = timm.create_model(config.architecture, pretrained=False, num_classes=0).eval()
         dimension = model(torch.empty(1, channels, height, width)).shape[1]
     full_name = f"{config.architecture}.{config.tag}"
@@ -39,7 +43,7 @@ def describe_timm(name: str) -> Card:
             mean=config.mean,
             std=config.std,
         ),
-        labels="imagenet-1k" if config.num_classes == 1000 else None,
+        labels="imagenet-1k" if has_labels else None,
         licence=None if config.license == "unknown" else config.license,
         paper=config.paper_name,
     )
@@ -57,14 +61,23 @@ def describe_onnx(path: Path) -> Card:
         return Card.from_file(beside)
     if not path.is_file():
         raise CardError(f"there is no ONNX file at {path}")
-    session = open_session(path)
+    session = open_session(path, str(path))
     image, *others = session.get_inputs()
     if others or image.type != "tensor(float)" or len(image.shape) != 4 or image.shape[1] != 3:
         inputs = ", ".join(f"{given.name} {given.type} {given.shape}" for given in (image, *others))
         raise CardError(f"{path.name} wants {inputs}; an image encoder wants one float input (batch, 3, height, width)")
-    size = image.shape[2] if isinstance(image.shape[2], int) else 224
+    sides = {side for side in image.shape[2:] if isinstance(side, int)} or {224}
+    if len(sides) > 1:
+        raise CardError(f"{path.name} looks at photos of {image.shape[2:]} pixels; manyeyes gives square ones")
+    (size,) = sides
     batch = image.shape[0] if isinstance(image.shape[0], int) else 1
-    outputs = session.run(None, {image.name: np.zeros((batch, 3, size, size), np.float32)})
+    try:
+        outputs = session.run(None, {image.name: np.zeros((batch, 3, size, size), np.float32)})
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise CardError(
+            f"{path.name} cannot look at a photo of {size} × {size}: {' '.join(str(error).split())[:200]}"
+        ) from None
     embedding = next((output for output in outputs if _is_row_a_photo(output, batch)), None)
     if embedding is None:
         shapes = [getattr(output, "shape", None) for output in outputs]

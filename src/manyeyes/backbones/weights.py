@@ -16,6 +16,10 @@ from manyeyes.home import cache_home, is_offline
 from manyeyes.progress import waiting
 
 RECORD = "card.json"
+# Raised when a converter is mended in a way that changes what it writes: older weights are then fetched anew.
+CONVERSION = 1
+# What the reference embedding was verified for, and :attr:`Card.key` leaves out.
+_VERIFIED = ("dimension", "preprocessing", "reference")
 
 
 def weights_folder(card: Card) -> Path:
@@ -37,7 +41,8 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     """The folder with the card's weights, fetched now if need be.
 
     Raises OfflineError when they would have to come over a network that is not allowed, LicenceError when nobody
-    declares their licence and the user has not accepted that, and what the source or the verification raises.
+    declares their licence and the user has not accepted that, and what the source or the verification raises. Weights
+    that are here are verified again for a card that looks at them in another way than the one they came with.
     """
     if card.licence is None and not accept_undeclared_licence and not card.is_local:
         raise LicenceError(
@@ -45,20 +50,23 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
             "(accept_undeclared_licence=True) if you may use it all the same, or leave it out of the zoo"
         )
     folder = weights_folder(card)
-    if _is_up_to_date(card):
+    if _is_up_to_date(card) and _is_verified(card):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Of two processes that want the same weights, one fetches them and the other waits.
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not _is_up_to_date(card):
             _fetch(card, folder)
+        elif not _is_verified(card):
+            _verify_again(card, folder)
     return folder
 
 
 def check_undamaged(folder: Path) -> None:
     """Raise ChecksumError when the weights in ``folder`` are not those that were put there."""
     record = _read_record(folder)
-    if sha256_of(_weight_file(folder)) != record["weights_sha256"]:
+    weights = folder / _weight_file(record)
+    if not weights.is_file() or sha256_of(weights) != record["weights_sha256"]:
         name = record["card"]["name"]
         raise ChecksumError(f"the weights of {name} were damaged: delete {folder}, and they are fetched again")
 
@@ -93,14 +101,31 @@ def _verify(card: Card, prepared: Path) -> None:
     check_reference(card, NETS[card.net]().load(card, prepared))
 
 
+def _verify_again(card: Card, folder: Path) -> None:
+    check_undamaged(folder)
+    with waiting(f"verifying {card.name}"):
+        _verify(card, folder)
+    # Replaced in one step: a record half written would make whole weights unreadable.
+    renewed = folder.with_name(f".record-{folder.name}")
+    _write_record(renewed, _read_record(folder) | {"card": card.to_dict()})
+    renewed.replace(folder / RECORD)
+
+
 def _record(card: Card, fetched: Path, prepared: Path) -> None:
+    (weights,) = prepared.iterdir()
     record = {
         "card": card.to_dict(),
-        "weights_sha256": sha256_of(_weight_file(prepared)),
+        "conversion": CONVERSION,
+        "weights_file": weights.name,
+        "weights_sha256": sha256_of(weights),
         "fetched_sha256": sha256_of(fetched) if fetched.is_file() else card.sha256,
         "manyeyes": __version__,
     }
-    (prepared / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    _write_record(prepared / RECORD, record)
+
+
+def _write_record(path: Path, record: dict[str, Any]) -> None:
+    path.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -108,19 +133,26 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _weight_file(folder: Path) -> Path:
-    (weights,) = (path for path in folder.iterdir() if path.name != RECORD)
-    return weights
+def _weight_file(record: dict[str, Any]) -> str:
+    # The first records did not name the file: all nets but one call it the same.
+    return str(record.get("weights_file", "model.onnx" if record["card"]["net"] == "onnx" else "model.safetensors"))
 
 
 def _is_up_to_date(card: Card) -> bool:
-    """A file that the user may overwrite under the same path is looked at again each time."""
+    """True for weights of the present converter. A file that the user may overwrite is looked at again each time."""
     if not is_here(card):
         return False
+    record = _read_record(weights_folder(card))
+    if record.get("conversion", 1) < CONVERSION:  # the first records did not name it
+        return False
     path = Path(card.where).expanduser()
-    return not (
-        card.is_local and path.is_file() and sha256_of(path) != _read_record(weights_folder(card))["fetched_sha256"]
-    )
+    return not (card.is_local and path.is_file() and sha256_of(path) != record["fetched_sha256"])
+
+
+def _is_verified(card: Card) -> bool:
+    verified = _read_record(weights_folder(card))["card"]
+    wanted = json.loads(json.dumps(card.to_dict()))  # JSON knows no tuples
+    return all(verified.get(name) == wanted[name] for name in _VERIFIED)
 
 
 def _made(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.sources import SOURCES
 from manyeyes.errors import CardError, UnknownNameError
 from manyeyes.registry import Registry
 
@@ -30,8 +31,11 @@ def read_zoo(text: str) -> tuple[Card, ...]:
     >>> [card.name for card in read_zoo("mobilenet-v2,lite")]
     ['mobilenet-v2', 'efficientnet-lite0', 'efficientnet-lite2']
     """
+    words = [word for part in text.split(",") if (word := part.strip())]
+    if not words:
+        raise UnknownNameError(f"the zoo is empty: name a zoo ({', '.join(ZOOS.names())}), cards or sources")
     cards: dict[str, Card] = {}
-    for word in (part.strip() for part in text.split(",")):
+    for word in words:
         for card in _read_word(word):
             if cards.setdefault(card.name, card) != card:
                 raise CardError(f"two different cards are called {card.name!r}")
@@ -42,6 +46,11 @@ def _read_word(word: str) -> tuple[Card, ...]:
     scheme, colon, where = word.partition(":")
     if colon and scheme in _MAKERS:
         return (_MAKERS[scheme](where),)
+    if colon and scheme in SOURCES:
+        raise UnknownNameError(
+            f"{word!r} does not say how its network looks at photos: write a card with this source into "
+            "FOLDER/card.json, and name local:FOLDER"
+        )
     if word in ZOOS:
         zoo: tuple[Card, ...] = ZOOS[word]
         return zoo

@@ -39,8 +39,7 @@ def evaluate(
     from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
-    loaded = ManyEyesClassifier.load(model, offline)
-    loaded.accept_undeclared_licence |= accept_undeclared_licence
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence)
     found = read_photos(photos)
     if found.splits is not None:
         found = found.select(np.array([split != "train" for split in found.splits]))
@@ -54,6 +53,11 @@ def evaluate(
     seen = loaded.look(found.paths)
     for one in seen.rejected:
         console.print(f"left out: {one}", soft_wrap=True)
+    if copies := int(loaded.was_trained_on(seen).sum()):
+        console.print(
+            f"note: {copies:,} of these {len(seen.photos):,} photos were trained on; new photos will be judged worse",
+            soft_wrap=True,
+        )
     if not seen.is_good.any():
         raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
     index = {name: position for position, name in enumerate(names)}

@@ -81,6 +81,8 @@ def fit(
     check_free(output)
     found = read_photos(photos)
     _say_found(found)
+    # What can be known before looking at photos is said before that.
+    found.select(_split(found)[0]).require_classes(2)
     seen = model.look(found.paths)
     _say_seen(seen)
     try:
@@ -93,15 +95,16 @@ def fit(
     if lost := set(found.classes) - set(good.classes):
         console.print(f"  note: no photo of {', '.join(sorted(lost))} could be read: not learnt", soft_wrap=True)
     labels = np.array(good.labels)
-    groups = None if good.groups is None else np.array(good.groups)
+    groups = seen.together(good.groups)
     train, test = _split(good)
     good.select(train).require_classes(2)
+    test = _without_copies(seen.photos, labels, train, test)
     compared: dict[str, Any] = {}
     if compare:
         comparison = Comparison(expert, model.class_weight, thumbnail, seed)
         compared = _compare(comparison, seen, labels, train, test, groups)
     with waiting("fitting the model"):
-        model.fit_table(seen.table[train], labels[train], None if groups is None else groups[train], seen.rejected)
+        model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
     _say_gate(model)
     model.facts_ |= compared
     model.save(output)
@@ -156,6 +159,31 @@ def _split(photos: "PhotoSet") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, A
             f"no photo is in the split 'train': the splits are {', '.join(sorted(set(photos.splits)))}"
         )
     return np.flatnonzero(is_train), np.flatnonzero(~is_train)
+
+
+def _without_copies(
+    photos: tuple[str, ...],
+    labels: "np.ndarray[Any, Any]",
+    train: "np.ndarray[Any, Any]",
+    test: "np.ndarray[Any, Any]",
+) -> "np.ndarray[Any, Any]":
+    """The held-out rows that are no copies of training photos. Copies, and copies under two classes, are told of."""
+    import numpy as np
+
+    hashes = np.array(photos)
+    pairs = {(photo, label) for photo, label in zip(photos, labels.tolist(), strict=True)}
+    contradictions = len(pairs) - len(set(photos))
+    if contradictions:
+        console.print(
+            f"  note: {contradictions} photos lie under two classes, byte for byte; one of them must be wrong"
+        )
+    leaked = np.isin(hashes[test], hashes[train])
+    if leaked.any():
+        console.print(
+            f"  note: {leaked.sum()} held-out photos are copies of training photos: left out of the comparison"
+        )
+    own: np.ndarray[Any, Any] = test[~leaked]
+    return own
 
 
 def _compare(

@@ -37,8 +37,7 @@ def predict(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    loaded = ManyEyesClassifier.load(model, offline)
-    loaded.accept_undeclared_licence |= accept_undeclared_licence
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence)
     paths = list_photos(photos)
     if not paths:
         raise PhotoSourceError(f"no photos in {', '.join(map(str, photos))}")

@@ -23,9 +23,20 @@ def log_loss(log_proba: FloatArray, labels: npt.NDArray[np.int64], weights: Floa
 
 
 def fit_temperature(logits: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray) -> float:
-    """The temperature of least log loss on rows that whatever gave the (n, C) logits had not learnt from."""
+    """The temperature of least log loss on rows that whatever gave the (n, C) logits had not learnt from.
+
+    One row's worth of belief that the label could be any class is added to the n rows (as Platt, 1999, smooths his
+    targets): where all n are right, the probabilities come out as sure as n rows can make one, not as sure as can be.
+    """
+    any_class = 1 / (weights.sum() + 1)
+
+    def loss(log_temperature: float) -> float:
+        log_proba = tempered(logits, np.exp(log_temperature))
+        of_any_class = -float(np.average(log_proba.mean(axis=1), weights=weights))
+        return (1 - any_class) * log_loss(log_proba, labels, weights) + any_class * of_any_class
+
     found = minimize_scalar(
-        lambda log_temperature: log_loss(tempered(logits, np.exp(log_temperature)), labels, weights),
+        loss,
         bounds=np.log(BOUNDS),
         method="bounded",
         options={"xatol": 0.01},

@@ -49,3 +49,15 @@ def spread_to_all_classes(
     spread = np.full((len(log_proba), count), LOG_UNSEEN)
     spread[:, present] = log_proba + np.log1p(-unseen * np.exp(LOG_UNSEEN))
     return spread
+
+
+def judged(labels: npt.NDArray[np.int64], groups: npt.NDArray[Any] | None = None) -> npt.NDArray[np.float64]:
+    """1 for each row that can be judged out of fold, 0 for the others: (n,).
+
+    The only photo (or group) of a class can be held out only where nothing is known of its class, which says nothing of
+    how good an expert is. All rows count when none can be judged.
+    """
+    pairs = np.stack([labels, np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]])
+    classes, counts = np.unique(np.unique(pairs, axis=1)[0], return_counts=True)
+    can_be = np.isin(labels, classes[counts > 1])
+    return can_be.astype(np.float64) if can_be.any() else np.ones(len(labels))

@@ -1,8 +1,9 @@
 """RBF kernel ridge over several blocks at once, tuned in closed form by leave-one-out, with calibrated probabilities.
 
 Each block is signed-square-rooted and L2-normalised; the squared distance is the mean of the blocks' squared distances,
-so that no block outshouts another. One-hot targets are regressed on the kernel, and a temperature makes the outputs
-probabilities. With more rows than ``landmarks`` the kernel is approximated from that many of them (Nyström).
+so that no block outshouts another. One-hot targets, centred by the class shares, are regressed on the kernel, and a
+temperature makes the outputs probabilities. With more rows than ``landmarks`` the kernel is approximated from that many
+of them (Nyström).
 """
 
 from typing import Any, Self
@@ -10,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, log_loss, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
+from manyeyes.experts.folds import judged
 from manyeyes.experts.weights import class_weights
 
 # Widths in units of the median squared distance, ridge strengths in units of the kernel's diagonal (1).
@@ -61,7 +63,9 @@ class KernelRidge(LogProbaClassifier):
         """Learn from (n, D) and labels (n,); with ``groups`` (n,), whole groups are left out when tuning."""
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
         labels = self._learn_classes(y)
+        check_consistent_length(X, groups)
         weights = class_weights(self.class_weight, self.classes_, labels)
+        judges = weights * judged(labels, groups)
         rows = self._prepare(X)
         targets = np.eye(len(self.classes_))[labels]
         self.intercept_ = np.average(targets, axis=0, weights=weights)
@@ -78,9 +82,9 @@ class KernelRidge(LogProbaClassifier):
             ridge = _LeaveOneOut(kernel, np.exp(-gamma * between), targets - self.intercept_, weights, groups)
             for strength in STRENGTHS:
                 outputs = ridge.outputs(strength) + self.intercept_
-                temperature = fit_temperature(outputs, labels, weights)
+                temperature = fit_temperature(outputs, labels, judges)
                 log_proba = tempered(outputs, temperature)
-                loss = log_loss(log_proba, labels, weights)
+                loss = log_loss(log_proba, labels, judges)
                 if loss < best:
                     best = loss
                     self.gamma_, self.strength_, self.temperature_ = gamma, strength, temperature

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.classifier import LogProbaClassifier
-from manyeyes.experts.folds import folds, spread_to_all_classes
+from manyeyes.experts.folds import folds, judged, spread_to_all_classes
 from manyeyes.experts.weights import class_weights
 
 # From too strong to too weak for standardised columns of any backbone seen so far; the best is most often 1 to 10.
@@ -26,8 +26,12 @@ SMALL = 1e8
 class SoftmaxRegression(LogProbaClassifier):
     """Softmax regression on standardised columns, its L2 strength chosen by inner cross-validated log loss.
 
+    Columns are brought to mean 0 and, unless they vary less than the median column of their block, to standard
+    deviation 1: a column all but dead on few training photos would else be stretched beyond all measure on new ones.
+
     Parameters
     ----------
+    blocks : widths of the blocks, side by side in X; None for a single block. Columns of a block share their unit.
     C : inverse strength of the penalty, or None to choose it among eleven values from 0.001 to 100.
     class_weight : None, "balanced", or a dict class → weight.
     cv : folds of the inner cross-validation, which also gives ``out_of_fold_``.
@@ -47,8 +51,14 @@ class SoftmaxRegression(LogProbaClassifier):
     """
 
     def __init__(
-        self, C: float | None = None, class_weight: ClassWeight = None, cv: int = 5, random_state: int = 0
+        self,
+        blocks: tuple[int, ...] | None = None,
+        C: float | None = None,
+        class_weight: ClassWeight = None,
+        cv: int = 5,
+        random_state: int = 0,
     ) -> None:
+        self.blocks = blocks
         self.C = C
         self.class_weight = class_weight
         self.cv = cv
@@ -59,14 +69,15 @@ class SoftmaxRegression(LogProbaClassifier):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         labels = self._learn_classes(y)
         weights = class_weights(self.class_weight, self.classes_, labels)
-        mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-        scale[scale <= 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0
+        mean = X.mean(axis=0, dtype=np.float64)
+        scale = _scales(X, mean, self.blocks or (X.shape[1],))
         rows, to_columns = _sample_space((X - mean) / scale)
 
         strengths = STRENGTHS if self.C is None else (self.C,)
         opinions = self._out_of_fold(rows, labels, weights, groups, strengths)
         every = range(len(self.classes_))
-        losses = [log_loss(labels, np.exp(one), sample_weight=weights, labels=every) for one in opinions]
+        judges = weights * judged(labels, groups)
+        losses = [log_loss(labels, np.exp(one), sample_weight=judges, labels=every) for one in opinions]
         best = int(np.argmin(losses))
         self.C_ = strengths[best]
         self.out_of_fold_: FloatArray = opinions[best]
@@ -104,6 +115,20 @@ class SoftmaxRegression(LogProbaClassifier):
                 fitted = _fit(rows[train], labels[train], weights[train], strength)
                 opinion[held] = spread_to_all_classes(fitted.predict_log_proba(rows[held]), fitted.classes_, count)
         return opinions
+
+
+def _scales(X: FloatArray, mean: FloatArray, widths: tuple[int, ...]) -> FloatArray:
+    """What each column is divided by: its standard deviation, or the median one of its block if that is larger."""
+    if sum(widths) != X.shape[1]:
+        raise ValueError(f"blocks {widths} want {sum(widths)} columns, X has {X.shape[1]}")
+    scale: FloatArray = X.std(axis=0, dtype=np.float64)
+    varies = scale > 1e-12 * np.maximum(np.abs(mean), 1e-300)
+    for columns in np.split(np.arange(len(scale)), np.cumsum(widths)[:-1]):
+        alive = columns[varies[columns]]
+        if len(alive):
+            scale[alive] = np.maximum(scale[alive], np.median(scale[alive]))
+    scale[~varies] = 1.0
+    return scale
 
 
 def _sample_space(X: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +23,30 @@ class Extraction:
     """The outcome of :func:`extract`, with a place for every path that was asked for.
 
     table : one row for each path that could be read, in the order of the paths.
+    photos : sha256 (hex) of each row's file.
     is_good : for each path, whether it has a row: (number of paths,) bool.
     rejected : what could not be read, in the order of the paths.
     computed : how many distinct photos had to be looked at; the others came from the store.
     """
 
     table: FeatureTable
+    photos: tuple[str, ...]
     is_good: npt.NDArray[np.bool_]
     rejected: tuple[Rejected, ...]
     computed: int
+
+    def select(self, rows: npt.NDArray[np.int64]) -> "Extraction":
+        """The same look, with only these rows of what could be read."""
+        return replace(self, table=self.table[rows], photos=tuple(self.photos[row] for row in rows))
+
+    def together(self, groups: Sequence[Any] | npt.NDArray[Any] | None = None) -> npt.NDArray[Any] | None:
+        """The groups of the rows that must not be parted by a fold: those given, else copies of the same file.
+
+        None when no groups are given and no file occurs twice.
+        """
+        if groups is not None:
+            return np.asarray(groups)
+        return np.array(self.photos) if len(set(self.photos)) < len(self.photos) else None
 
 
 def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore | None = None) -> Extraction:
@@ -56,7 +72,7 @@ def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureS
     photos = [outcome for outcome in outcomes if isinstance(outcome, str)]
     is_good = np.array([isinstance(outcome, str) for outcome in outcomes], dtype=bool)
     table = _read(store, spaces, photos) if photos else _empty(backbones)
-    return Extraction(table, is_good, rejected, len(lack.paths) - len(refused))
+    return Extraction(table, tuple(photos), is_good, rejected, len(lack.paths) - len(refused))
 
 
 def _hash_all(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[str | Rejected]:

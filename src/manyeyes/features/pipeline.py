@@ -54,12 +54,15 @@ class _Framed:
 @contextmanager
 def open_pool() -> Iterator[ThreadPoolExecutor]:
     """As many threads as cores, each of which runs torch on its own core only."""
+    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:
         # After an error or Ctrl-C nobody wants what is still queued.
         pool.shutdown(cancel_futures=True)
+        # The number that a thread sets is what later threads of the process begin with.
+        torch.set_num_threads(threads)
 
 
 def fill(

@@ -3,7 +3,8 @@
 Invariants. A shard is written under a hidden name, flushed to disk and renamed: what has a shard's name is whole.
 That name is the sha256 of the space and of the shard's bytes, so whatever was damaged, is foreign, or was brought from
 another space does not bear its own name: it is set aside and its photos count as missing, nothing wrong is ever
-returned. Shards are never changed, so two processes may share a store; the same photo in two shards holds the same row.
+returned. Shards are never changed, so two processes may share a store; the same photo in two shards holds the same row
+(to float accuracy: nets round differently in batches of another size).
 """
 
 import hashlib

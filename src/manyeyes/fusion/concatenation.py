@@ -1,9 +1,9 @@
 """The field's strongest simple rivals: one expert on all blocks side by side."""
 
-from manyeyes.experts import ClassWeight, Expert, FloatArray
-from manyeyes.experts.kernel_ridge import KernelRidge
+from typing import ClassVar
+
+from manyeyes.experts import EXPERTS, ClassWeight, Expert, FloatArray
 from manyeyes.experts.panel import ExpertPanel
-from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.fusion import Fusion, Lesson
 
@@ -20,15 +20,18 @@ class _Concatenation(Fusion):
     expert_ : the fitted expert.
     """
 
+    # Name of the expert, which must take ``blocks``.
+    expert: ClassVar[str]
+
     def __init__(self, class_weight: ClassWeight = None, random_state: int = 0) -> None:
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def _make(self, table: FeatureTable) -> Expert:
-        raise NotImplementedError
-
     def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
-        self.expert_ = self._make(lesson.table).fit(lesson.table.concatenated(), lesson.y, lesson.groups)
+        widths = tuple(block.shape[1] for block in lesson.table.blocks.values())
+        make = EXPERTS[self.expert]
+        expert: Expert = make(blocks=widths, class_weight=self.class_weight, random_state=self.random_state)
+        self.expert_ = expert.fit(lesson.table.concatenated(), lesson.y, lesson.groups)
         return self.expert_.out_of_fold_
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
@@ -38,13 +41,10 @@ class _Concatenation(Fusion):
 class ConcatSoftmax(_Concatenation):
     """Softmax regression on all columns, each standardised."""
 
-    def _make(self, table: FeatureTable) -> Expert:
-        return SoftmaxRegression(class_weight=self.class_weight, random_state=self.random_state)
+    expert = "softmax"
 
 
 class ConcatKernelRidge(_Concatenation):
     """RBF kernel ridge on the mean of the blocks' squared distances."""
 
-    def _make(self, table: FeatureTable) -> Expert:
-        widths = tuple(block.shape[1] for block in table.blocks.values())
-        return KernelRidge(widths, class_weight=self.class_weight, random_state=self.random_state)
+    expert = "kernel-ridge"

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
+from manyeyes.experts.folds import judged
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.experts.weights import class_weights
 from manyeyes.features.table import FeatureTable
@@ -18,7 +19,10 @@ from manyeyes.features.table import FeatureTable
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a fusion learns from: n photos with their labels y, as indices into the classes too, weights, and groups."""
+    """What a fusion learns from: n photos with their labels y, as indices into the classes too, weights, and groups.
+
+    The weights are those of the classes, and 0 for rows that cannot be judged out of fold.
+    """
 
     table: FeatureTable
     y: npt.NDArray[Any]
@@ -29,6 +33,8 @@ class Lesson:
 
 class Fusion(LogProbaClassifier):
     """Fits on all blocks at once; its probabilities are calibrated by a temperature on out-of-fold outputs.
+
+    With a ``class_weight`` they hold where classes occur as often as they were weighed, not as often as in training.
 
     Attributes
     ----------
@@ -59,7 +65,8 @@ class Fusion(LogProbaClassifier):
         if panel is not None and panel.names_ != self.blocks_:
             theirs, ours = ", ".join(panel.names_), ", ".join(self.blocks_)
             raise ValueError(f"the panel's blocks are {theirs}, the feature table's {ours}: fit it on the same table")
-        weights = class_weights(self.class_weight, self.classes_, labels)
+        check_consistent_length(labels, groups)
+        weights = class_weights(self.class_weight, self.classes_, labels) * judged(labels, groups)
         out_of_fold = self._fit(Lesson(table, y, labels, weights, groups), panel)
         self.temperature_ = fit_temperature(out_of_fold, labels, weights)
         return self

@@ -58,7 +58,7 @@ def train_gate(
     seed: int = 0,
 ) -> TrainedGate:
     """Fit a gate to out-of-fold ``log_proba`` (n, K, C) and the true ``labels`` (n,); rows count ``weights`` (n,)."""
-    lesson = _Lesson(log_proba, labels, weights)
+    lesson = _Lesson(log_proba, labels, weights, groups)
     splits = list(folds(labels, FOLDS, seed, groups))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,8 +84,11 @@ def mixture_loss(log_weights: Tensor, likelihood: Tensor) -> Tensor:
 class _Lesson:
     """What the gates of all folds learn from and are judged by."""
 
-    def __init__(self, log_proba: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray) -> None:
+    def __init__(
+        self, log_proba: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, groups: Groups | None
+    ) -> None:
         self._log_proba, self._labels, self._weights = log_proba, labels, weights
+        self._group = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
         # Each expert's log-probability of the true label, (n, K): all that training needs.
         self.likelihood = torch.from_numpy(log_proba[np.arange(len(labels)), :, labels]).float()
         self.row_weights = torch.from_numpy(weights).float()
@@ -96,6 +99,11 @@ class _Lesson:
         calibrated = tempered(mixed, fit_temperature(mixed, self._labels, self._weights))
         losses: FloatArray = -calibrated[np.arange(len(self._labels)), self._labels] * self._weights
         return losses
+
+    def lower_bound(self, gain: FloatArray) -> float:
+        """The mean gain of the rows (n,) less two standard errors; rows of one group count as one observation."""
+        by_group = np.bincount(self._group, gain)
+        return float(by_group.sum() - STANDARD_ERRORS * by_group.std() * len(by_group) ** 0.5) / len(gain)
 
 
 class _Run:
@@ -133,8 +141,7 @@ def _choose_epochs(runs: list[_Run], lesson: _Lesson) -> tuple[int, FloatArray]:
         for run in runs:
             run.train_epoch()
         held_out = _judge_all(runs, lesson)
-        gain = start_losses - lesson.calibrated_losses(held_out)
-        bound = float(gain.mean() - STANDARD_ERRORS * gain.std() / len(gain) ** 0.5)
+        bound = lesson.lower_bound(start_losses - lesson.calibrated_losses(held_out))
         if bound > best_bound:
             best, best_bound, best_log_weights = epoch, bound, held_out
         elif epoch - best >= PATIENCE:

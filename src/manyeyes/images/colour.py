@@ -39,6 +39,8 @@ def upright_rgb(file: Image.Image) -> Image.Image:
 def _orientation(file: Image.Image) -> int:
     try:
         orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
     except Exception:  # corrupt EXIF makes Pillow throw many things, and the pixels are still good
         return 1
     return orientation if isinstance(orientation, int) else 1

@@ -14,13 +14,15 @@ from manyeyes.images.photo import readable
 from manyeyes.images.photoset import PhotoSet, is_split_name, split_name
 
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+_SHOWN = 3
 _Identity = tuple[int, int]
 
 
 def read_folder(root: Path) -> PhotoSet:
     """The photos under ``root/<class>/`` or, when its folders are train, test and the like, ``root/<split>/<class>/``.
 
-    The class is the first folder; folders inside it belong to it. Raises PhotoSourceError when there are none.
+    The class is the first folder; folders inside it belong to it. Raises PhotoSourceError when there are no photos, or
+    when only some folders are splits.
     """
     parts = _split_folders(root)
     paths: list[str] = []
@@ -39,17 +41,35 @@ def read_folder(root: Path) -> PhotoSet:
 
 def photos_under(folder: Path) -> list[str]:
     """Every photo in a folder and the folders inside it, sorted by relative path."""
-    return [str(path) for path in _files(folder, set()) if _is_photo(path)]
+    return [str(path) for path in _photos(folder, set())]
 
 
 def _split_folders(root: Path) -> list[Path]:
-    """The folders of a split layout, or none when the layout is another."""
+    """The folders of a split layout, or none when the layout is another. Raises when it is half of each."""
     folders, _ = _listing(root)
-    names = {split_name(folder.name) for folder in folders}
-    if not all(is_split_name(folder.name) for folder in folders) or "train" not in names or len(folders) < 2:
+    above = _identity(root)
+    named = [folder for folder in folders if is_split_name(folder.name)]
+    # A class may well be called test: then its photos lie in it directly.
+    deep = [folder for folder in named if any(path.parent != folder for path in _photos(folder, {above}))]
+    if not deep:
         return []
-    # Two classes may well be called train and test: then their photos lie in them directly.
-    return folders if any(_listing(folder)[0] for folder in folders) else []
+    others = [folder for folder in folders if folder not in named and _photos(folder, {above})]
+    if others:
+        raise PhotoSourceError(
+            f"{readable(str(root))} holds splits into class folders ({_names(deep)}) beside other photos "
+            f"({_names(others)}): move away what is not meant, or give label and split of each photo in a manifest"
+        )
+    names = {split_name(folder.name) for folder in named}
+    return named if "train" in names and len(named) > 1 else []
+
+
+def _names(folders: list[Path]) -> str:
+    shown = [readable(folder.name) for folder in folders[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else "")
+
+
+def _photos(top: Path, seen: set[_Identity]) -> list[Path]:
+    return [path for path in _files(top, seen) if _is_photo(path)]
 
 
 def _labelled(base: Path, above: set[_Identity], notes: list[str]) -> list[tuple[str, str]]:

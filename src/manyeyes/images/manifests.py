@@ -19,7 +19,8 @@ def read_manifest(file: Path) -> PhotoSet:
     """The photos that a manifest names, in its order; relative paths start from its folder.
 
     Values are text as written: ``01`` and ``NA`` are labels. Rows are counted as a spreadsheet shows them, so the
-    first after a CSV file's header is row 2 (blank lines are not counted). Raises PhotoSourceError.
+    first after a CSV file's header is row 2 (blank lines are not counted). Raises PhotoSourceError, also when a group
+    lies in two splits.
     """
     where = readable(str(file))
     try:
@@ -36,7 +37,9 @@ def read_manifest(file: Path) -> PhotoSet:
         return tuple(columns[name][index] for index in kept) if name in columns else None
 
     paths = tuple(os.path.join(file.parent, columns["path"][index]) for index in kept)  # noqa: PTH118 -- as written
-    return PhotoSet(paths, pick("label") or (), pick("split"), pick("group"), notes)
+    photos = PhotoSet(paths, pick("label") or (), pick("split"), pick("group"), notes)
+    photos.check_groups()
+    return photos
 
 
 def _read_text(file: Path) -> pa.Table:

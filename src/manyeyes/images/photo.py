@@ -12,10 +12,11 @@ from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from manyeyes.errors import ManyEyesError
 from manyeyes.images.colour import UnsupportedPixels, upright_rgb
 from manyeyes.images.formats import FORMAT_NAMES, gif_canvas, reader_of
 
@@ -64,7 +65,7 @@ class Photo:
 
 
 def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo | Rejected:
-    """Read and decode one file. Never raises for a bad file."""
+    """Read and decode one file. Never raises for a bad file; otherwise as ``read_bytes`` and ``decode``."""
     data = read_bytes(path)
     if isinstance(data, Rejected):
         return data
@@ -75,7 +76,7 @@ def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
-    """The bytes of a regular file, not yet decoded. Never raises for a bad file."""
+    """The bytes of a regular file, not yet decoded. Never raises for a bad file; MemoryError is not the file's."""
     path, file = os.fspath(path), Path(path)
     try:
         # Asked before opening: opening a pipe would wait for a writer that may never come.
@@ -89,7 +90,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
         return Rejected(path, Reason.MISSING, "a link to nothing" if file.is_symlink() else "no such file")
     except PermissionError:
         return Rejected(path, Reason.NO_PERMISSION, "this user may not read it")
-    except (OSError, ValueError, MemoryError) as error:  # ValueError: a null character in the name
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         return Rejected(path, Reason.UNREADABLE, _words(error))
 
 
@@ -99,7 +100,13 @@ def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Image.Image 
     Greyscale of 16 bits is scaled to 8, transparency lies on white. ``path`` only names the photo in a rejection.
     Files that declare more than ``max_pixels`` are rejected before any pixel is decoded; TIFF and GIF files also when
     they exceed ``PIL.Image.MAX_IMAGE_PIXELS``, because Pillow's readers of these two check that themselves.
-    Never raises for bad bytes.
+
+    Bytes that the decoder gives up on are rejected. What it puts up with is not noticed, because Pillow keeps libjpeg's
+    warnings to itself: a JPEG that was cut and closed with an end marker, or overwritten in the middle, comes back with
+    its loss filled in, usually grey; and bytes changed in a format without checksums are just other pixels.
+
+    Never raises for bad bytes. Raises MemoryError when there is too little memory, which says nothing of the photo, and
+    ManyEyesError while ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set, which lets missing pixels pass for grey ones.
     """
     if not data:
         return Rejected(path, Reason.EMPTY, "the file has no bytes")
@@ -117,13 +124,22 @@ def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Image.Image 
         if refused := _too_large(path, file.size, limit):
             return refused
         file.load()
-        return upright_rgb(file)
+        image = upright_rgb(file)
+    except MemoryError:  # were it an answer, the load of the machine would decide which photos there are
+        raise
     except UnsupportedPixels as error:
         return Rejected(path, Reason.UNSUPPORTED_PIXELS, str(error))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return Rejected(path, Reason.TOO_LARGE, _words(error))
     except Exception as error:  # a decoder may throw anything at bytes made to break it
         return Rejected(path, Reason.DAMAGED, _words(error))
+    # Asked last, because another thread may have set it meanwhile. Pillow has no strictness per image.
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ManyEyesError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so that a damaged photo looks like a good one: "
+            "set it to False, or find the package that sets it"
+        )
+    return image
 
 
 def _too_large(path: str, size: tuple[int, int], limit: int) -> Rejected | None:

@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyeyes.errors import PhotoSourceError
+from manyeyes.images.photo import readable
 
 Selection = Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer]
 
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+_SPLITS = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
 def split_name(name: str) -> str:
@@ -84,6 +90,20 @@ class PhotoSet:
         if wanted not in self.splits:
             raise PhotoSourceError(f"no split is called {name!r}: there are {', '.join(sorted(set(self.splits)))}")
         return self.select([index for index, split in enumerate(self.splits) if split == wanted])
+
+    def check_groups(self) -> None:
+        """Raise PhotoSourceError when one group lies in two splits; without groups or splits, none does."""
+        if self.groups is None or self.splits is None:
+            return
+        first: dict[str, int] = {}
+        for index, group in enumerate(self.groups):
+            earlier = first.setdefault(group, index)
+            here, there = self.splits[index], self.splits[earlier]
+            if here != there:
+                raise PhotoSourceError(
+                    f"the group {group!r} lies in two splits, {there!r} ({readable(self.paths[earlier])}) "
+                    f"and {here!r} ({readable(self.paths[index])}): put all of it into one"
+                )
 
     def require_classes(self, least: int) -> None:
         """Raise PhotoSourceError when there are fewer than ``least`` classes."""

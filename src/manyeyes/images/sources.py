@@ -36,17 +36,23 @@ def read_photos(source: str | os.PathLike[str]) -> PhotoSet:
 
 
 def list_photos(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Paths without labels: files as given, whatever their names, and the photos in folders, each file once.
+    """Paths without labels: files as given, whatever their names, and the photos in folders.
 
+    A file that is given twice is listed twice; the search of a folder adds only what is not listed yet, by any name.
     The order is that of ``sources``, and inside a folder that of the relative paths. A file that does not exist is
     listed too: opening it says so. Raises PhotoSourceError when a folder cannot be read.
     """
     if isinstance(sources, str | os.PathLike):
         raise TypeError(f"list_photos takes several paths; write list_photos([{os.fspath(sources)!r}])")
-    listed: dict[str, str] = {}
+    listed: list[str] = []
+    known: set[str] = set()
     for source in sources:
         path = os.fspath(source)
         # Not Path.is_dir: that raises where this user may not look, and opening the file tells it better.
-        for photo in photos_under(Path(path)) if os.path.isdir(path) else [path]:  # noqa: PTH112
-            listed.setdefault(os.path.realpath(photo), photo)
-    return list(listed.values())
+        is_search = os.path.isdir(path)  # noqa: PTH112
+        for photo in photos_under(Path(path)) if is_search else [path]:
+            file = os.path.realpath(photo)
+            if not is_search or file not in known:
+                listed.append(photo)
+            known.add(file)
+    return listed

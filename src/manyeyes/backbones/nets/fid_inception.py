@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets.foreign import TENSORFLOW_EPSILON
 from manyeyes.backbones.nets.torch_net import Headed, TorchNet
+from manyeyes.backbones.nets.torchscript import read_torchscript
 from manyeyes.errors import CardError
 
 Size = int | tuple[int, int]
@@ -33,15 +34,6 @@ class FidInception(TorchNet):
             state[f"{name}.1.running_mean"] = theirs[f"{layer}.mean"]
             state[f"{name}.1.running_var"] = theirs[f"{layer}.var"]
         return state
-
-
-def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """The tensors of a TorchScript file. Its code is TorchScript, never Python, and none of it is called."""
-    try:
-        state: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError) as error:
-        raise CardError(f"{path.name} is no TorchScript file: {' '.join(str(error).split())[:200]}") from None
-    return state
 
 
 class Inception(Headed):

@@ -26,22 +26,32 @@ class OnnxNet:
         return OnnxEncoder(card, folder / GRAPH)
 
 
-def open_session(path: Path):  # type: ignore[no-untyped-def]
-    """An onnxruntime session on the CPU. Raises MissingExtraError, or CardError when the file is no ONNX graph."""
+def open_session(path: Path, name: str):  # type: ignore[no-untyped-def]
+    """An onnxruntime session on one core of the CPU; errors call it ``name``.
+
+    Raises MissingExtraError, or CardError when the file is no ONNX graph or not the whole of one.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise MissingExtraError("ONNX backbones need onnxruntime: pip install 'manyeyes[onnx]'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # many passes run side by side
     try:
-        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     # onnxruntime's exceptions share no base class of their own.
     except Exception as error:
-        raise CardError(f"{path} is not an ONNX graph that onnxruntime can run: {str(error)[:200]}") from None
+        if "external data" in str(error).lower():
+            raise CardError(
+                f"{name} keeps weights in other files, which do not travel with it: save it as one, "
+                "onnx.save(onnx.load('many.onnx'), 'one.onnx')"
+            ) from None
+        raise CardError(f"{name} is not an ONNX graph that onnxruntime can run: {str(error)[:200]}") from None
 
 
 class OnnxEncoder:
     def __init__(self, card: Card, path: Path) -> None:
-        self._session = open_session(path)
+        self._session = open_session(path, card.name)
         self._input = self._session.get_inputs()[0]
         self._dimension = card.dimension
         self._has_head = card.labels is not None

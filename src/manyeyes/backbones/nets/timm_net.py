@@ -31,7 +31,10 @@ class TimmNet(TorchNet):
     """Checkpoints whose tensors have timm's names, or stand in timm's order (other people's ports of the same net)."""
 
     def build(self, card: Card) -> Headed:
-        return TimmHeaded(create(card), has_head=card.labels is not None)
+        model = create(card)
+        if card.labels is not None and not has_one_head(model):
+            raise CardError(f"{card.name}: {card.architecture} has two heads, so its card wants no labels")
+        return TimmHeaded(model, has_head=card.labels is not None)
 
     def convert(self, fetched: Path, card: Card) -> dict[str, Tensor]:
         model = create(card)
@@ -40,6 +43,11 @@ class TimmNet(TorchNet):
         if state.keys() != own.keys():
             state = _by_order(state, own) or _by_timm(card, fetched)
         return {f"model.{name}": tensor for name, tensor in state.items()}
+
+
+def has_one_head(model: nn.Module) -> bool:
+    """False for distilled nets, one of whose heads was taught by labels and the other by another net."""
+    return isinstance(model.get_classifier(), nn.Module)  # type: ignore[operator]
 
 
 def create(card: Card, **options: Any) -> nn.Module:

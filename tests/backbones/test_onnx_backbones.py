@@ -1,5 +1,6 @@
 """An ONNX file as a backbone."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from manyeyes.backbones.backbone import FINAL, Backbone
-from manyeyes.backbones.card import HALF, Preprocessing
+from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.describe import describe_onnx
+from manyeyes.backbones.nets.onnx_net import open_session
 from manyeyes.backbones.preprocess import normalise
 from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import CardError
@@ -97,6 +99,56 @@ def test_a_graph_that_is_no_image_encoder_is_refused(tmp_path, operator, shapes,
     path = write(tmp_path / "toy.onnx", [node], inputs, [value("out", ["a", "b", "c", "d"][: len(shapes[0])])])
     with pytest.raises(CardError, match=rf"toy\.onnx {words}"):
         describe_onnx(path)
+
+
+@pytest.mark.parametrize("batch", [1, "n"])
+def test_a_graph_of_oblong_photos_is_refused(tmp_path, batch):
+    node = helper.make_node("GlobalAveragePool", ["x"], ["out"])
+    path = write(tmp_path / "toy.onnx", [node], [value("x", [batch, 3, 8, 16])], [value("out", [batch, 3, 1, 1])])
+    with pytest.raises(CardError, match=r"toy\.onnx looks at photos of \[8, 16\] pixels; manyeyes gives square ones"):
+        describe_onnx(path)
+
+
+@pytest.mark.parametrize("sides", [[24, "w"], ["h", 24], [24, 24]])
+def test_one_fixed_side_is_the_size(tmp_path, sides):
+    node = helper.make_node("GlobalAveragePool", ["x"], ["out"])
+    path = write(tmp_path / "toy.onnx", [node], [value("x", ["n", 3, *sides])], [value("out", ["n", 3, 1, 1])])
+    assert describe_onnx(path).preprocessing.size == 24
+
+
+def write_picky(path: Path) -> Path:
+    """A graph that says it takes photos of any size and takes 8 × 8 alone."""
+    shape = numpy_helper.from_array(np.array([1, 192]), "shape")
+    node = helper.make_node("Reshape", ["x", "shape"], ["out"])
+    return write(path, [node], [value("x", [1, 3, "h", "w"])], [value("out", [1, 192])], [shape])
+
+
+def test_a_graph_that_fails_on_photos_is_refused(tmp_path):
+    with pytest.raises(CardError, match=r"toy\.onnx cannot look at inputs of \(1, 3, 224, 224\): .*Reshape"):
+        describe_onnx(write_picky(tmp_path / "toy.onnx"))
+
+
+def test_a_card_of_another_size_is_refused(tmp_path):
+    path = write_picky(tmp_path / "toy.onnx")
+    card = Card("mine", f"onnx:{path}", "onnx", 192, Preprocessing(size=8), net="onnx")
+    assert Backbone.load(card).encoder
+    with pytest.raises(CardError, match=r"mine cannot look at inputs of \(1, 3, 9, 9\)"):
+        Backbone.load(dataclasses.replace(card, preprocessing=Preprocessing(size=9)))
+
+
+def test_a_graph_with_weights_in_other_files_is_refused(tmp_path):
+    split = tmp_path / "split.onnx"
+    whole = onnx.load(write_encoder(tmp_path / "whole.onnx", 1))
+    onnx.save(whole, split, save_as_external_data=True, location="split.data", size_threshold=0)
+    with pytest.raises(CardError, match=r"split keeps weights in other files.*: save it as one, onnx\.save"):
+        Backbone.load(describe_onnx(split))
+    onnx.save(onnx.load(split), tmp_path / "one.onnx")
+    assert Backbone.load(describe_onnx(tmp_path / "one.onnx")).encoder
+
+
+def test_a_pass_stays_on_one_core(tmp_path):
+    session = open_session(write_encoder(tmp_path / "toy.onnx", 1), "toy")
+    assert session.get_session_options().intra_op_num_threads == 1
 
 
 def test_a_graph_of_other_numbers_is_refused(tmp_path):

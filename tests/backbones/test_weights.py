@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.backbones.card import Card, Preprocessing
+from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.nets import NETS, Encoder, FloatArray, Look
 from manyeyes.backbones.sources import SOURCES, sha256_of
+from manyeyes.backbones.verify import reference_numbers
 from manyeyes.backbones.weights import RECORD, ensure_weights, is_here, weights_folder, weights_sha256
-from manyeyes.errors import ChecksumError, LicenceError, OfflineError
+from manyeyes.errors import CardError, ChecksumError, LicenceError, OfflineError
 
 TOY = Card("toy", "toy:somewhere", "toy", 3, Preprocessing(size=8), net="toy", licence="MIT")
 
@@ -130,6 +131,88 @@ def test_damaged_weights_are_refused(tiny_card):
             _ = Backbone.load(tiny_card).encoder
     weights.write_bytes(whole)
     assert Backbone.load(tiny_card).encoder
+
+
+def test_missing_weights_are_refused(tiny_card):
+    (ensure_weights(tiny_card) / "model.safetensors").unlink()
+    with pytest.raises(ChecksumError, match="weights of tiny were damaged"):
+        _ = Backbone.load(tiny_card).encoder
+
+
+def test_stray_files_do_no_harm(tiny_card):
+    for stray in (".DS_Store", "Thumbs.db"):
+        (ensure_weights(tiny_card) / stray).touch()
+    assert Backbone.load(tiny_card).encoder
+
+
+def drop_from_record(folder: Path, *names: str) -> None:
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps({name: value for name, value in record.items() if name not in names}))
+
+
+def test_the_first_records_stay_valid(tiny_card, tiny_file):
+    folder = ensure_weights(tiny_card)
+    drop_from_record(folder, "conversion", "weights_file")
+    (folder / ".DS_Store").touch()
+    tiny_file.unlink()  # so that nothing can be fetched again
+    assert Backbone.load(tiny_card).encoder
+
+
+def test_weights_of_an_older_converter_are_fetched_anew(toy, monkeypatch):
+    ensure_weights(toy)
+    monkeypatch.setattr("manyeyes.backbones.weights.CONVERSION", 2)
+    for _ in range(2):
+        ensure_weights(toy)
+        assert times_fetched(toy) == 2
+    drop_from_record(weights_folder(toy), "conversion")
+    ensure_weights(toy)
+    assert times_fetched(toy) == 3
+
+
+def with_reference(card: Card) -> Card:
+    numbers = reference_numbers(card, NETS[card.net]().load(card, Path()))
+    return dataclasses.replace(card, reference=tuple(float(number) for number in numbers))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"preprocessing": Preprocessing(size=8, mean=HALF, std=HALF)}, "is missed by", id="preprocessing"),
+        pytest.param({"dimension": 4}, "has 3 numbers, its card says 4", id="dimension"),
+        pytest.param({"reference": (0.5, 0.5, 0.5)}, "is missed by", id="reference"),
+    ],
+)
+def test_a_wrong_card_is_refused_though_its_weights_are_here(toy, change, words):
+    right = with_reference(toy)
+    folder = ensure_weights(right)
+    record = (folder / RECORD).read_text()
+    wrong = dataclasses.replace(right, **change)
+    assert weights_folder(wrong) == folder
+    for _ in range(2):
+        with pytest.raises(CardError, match=words):
+            ensure_weights(wrong)
+    assert (folder / RECORD).read_text() == record
+    assert ensure_weights(right) == folder
+    assert times_fetched(toy) == 1
+
+
+def test_a_mended_card_is_verified_once_and_recorded(toy, monkeypatch):
+    folder, sha256 = ensure_weights(toy), weights_sha256(toy)
+    mended = with_reference(dataclasses.replace(toy, preprocessing=Preprocessing(size=8, mean=HALF, std=HALF)))
+    verified = []
+    monkeypatch.setattr("manyeyes.backbones.verify.check_reference", lambda card, encoder: verified.append(card))
+    for _ in range(2):
+        assert ensure_weights(mended) == folder
+        assert verified == [mended]
+    assert Card.from_dict(json.loads((folder / RECORD).read_text())["card"]) == mended
+    assert sorted(path.name for path in folder.iterdir()) == [RECORD, "w.bin"]
+    assert (weights_sha256(mended), times_fetched(toy)) == (sha256, 1)
+
+
+def test_what_does_not_change_the_embedding_is_not_verified(toy, monkeypatch):
+    folder = ensure_weights(toy)
+    monkeypatch.delattr("manyeyes.backbones.verify.check_reference")
+    assert ensure_weights(dataclasses.replace(toy, macs=1.0, licence="Apache-2.0", paper="a paper")) == folder
 
 
 def test_a_changed_local_file_is_looked_at_again(tmp_path, toy):

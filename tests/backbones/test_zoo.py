@@ -40,9 +40,27 @@ def test_other_weights_of_timm_are_described():
     assert (card.name, card.source, card.labels) == ("test_vit.r160_in1k", "timm:test_vit.r160_in1k", "imagenet-1k")
 
 
-@pytest.mark.parametrize("text", ["no-such", "lite,no-such", "", "lite,", "ftp:x", "lite mobilenet-v2"])
+@pytest.mark.parametrize("text", ["no-such", "lite,no-such", "ftp:x", "lite mobilenet-v2"])
 def test_unknown_names_are_told_what_there_is(text):
     with pytest.raises(UnknownNameError, match=r"is no zoo \(lite, .*\), no card .* and no source"):
+        read_zoo(text)
+
+
+def test_empty_words_are_passed_over():
+    assert read_zoo(" ,lite,, ") == LITE
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_an_empty_zoo_is_refused(text):
+    with pytest.raises(UnknownNameError, match=r"the zoo is empty: name a zoo \(lite, .*\), cards or sources"):
+        read_zoo(text)
+
+
+@pytest.mark.parametrize("text", ["hf-hub:timm/resnet18", "wheel:toy==1.0#w.pth", "npm:toy@1.0#w"])
+def test_sources_that_need_a_card_say_so(text):
+    with pytest.raises(
+        UnknownNameError, match=r"write a card with this source into FOLDER/card\.json, and name local:"
+    ):
         read_zoo(text)
 
 

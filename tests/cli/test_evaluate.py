@@ -102,3 +102,8 @@ def test_a_fusion_without_experts_has_one_row(run, world, tmp_path):
     model.save(tmp_path / "model")
     record = json.loads(run("evaluate", tmp_path / "model", world.held_out, "--json").out)
     assert list(record["scores"]) == ["fused (concat-softmax)"]
+
+
+def test_photos_that_were_trained_on_are_told_of(run, trained, world):
+    assert "note: 36 of these 36 photos were trained on" in run("evaluate", trained, world.photos).err
+    assert "trained on" not in run("evaluate", trained, world.held_out).err

@@ -128,6 +128,25 @@ def test_a_manifest_with_groups(fit, world, tmp_path):
     assert "2-fold cross-validation on 72 photos" in done.out
 
 
+def test_copies_are_told_of_and_never_judged_by_their_twins(fit, world, tmp_path):
+    rows = [
+        (path, label, "test" if n % 3 == 0 else "train")
+        for n, (path, label) in enumerate(zip(world.paths, world.labels, strict=True))
+    ]
+    twin = next(path for path, _, split in rows if split == "train")
+    shutil.copy(twin, tmp_path / "twin.png")
+    shutil.copy(twin, tmp_path / "liar.png")
+    rows += [(tmp_path / "twin.png", rows[1][1], "test"), (tmp_path / "liar.png", "another", "train")]
+    rows += [(world.paths[0], world.labels[0], "test")]
+    with (tmp_path / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split"), *rows])
+    done = fit(tmp_path / "photos.csv")
+    assert done.status == 0
+    assert "1 photos lie under two classes, byte for byte" in done.err
+    assert "1 held-out photos are copies of training photos" in done.err
+    assert "judged on 12 that were held out" in done.out
+
+
 def test_a_manifest_without_a_train_split_is_refused(fit, world, tmp_path):
     (tmp_path / "photos.csv").write_text(f"path,label,split\n{world.paths[0]},a,one\n{world.paths[1]},b,two\n")
     assert "no photo is in the split 'train': the splits are one, two" in fit(tmp_path / "photos.csv").error

@@ -72,6 +72,6 @@ def test_concatenation_is_one_expert_on_all_columns(clouds: Clouds) -> None:
     table, y = clouds(60)
     X = table.concatenated()
     softmax, ridge = ConcatSoftmax().fit(table, y), ConcatKernelRidge().fit(table, y)
-    for model, expert in ((softmax, SoftmaxRegression()), (ridge, KernelRidge((4, 5, 6)))):
+    for model, expert in ((softmax, SoftmaxRegression((4, 5, 6))), (ridge, KernelRidge((4, 5, 6)))):
         expected = tempered(expert.fit(X, y).predict_log_proba(X), model.temperature_)
         assert np.array_equal(model.predict_log_proba(table), expected)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from manyeyes.backbones.card import Card, Preprocessing
-from manyeyes.backbones.nets.onnx_net import open_session
+from manyeyes.backbones.nets.onnx_net import open_session, run_session
 from manyeyes.backbones.nets.timm_net import has_one_head
 from manyeyes.backbones.sources.hub import timm_record
 from manyeyes.backbones.timm_import import timm
@@ -71,13 +71,7 @@ def describe_onnx(path: Path) -> Card:
         raise CardError(f"{path.name} looks at photos of {image.shape[2:]} pixels; manyeyes gives square ones")
     (size,) = sides
     batch = image.shape[0] if isinstance(image.shape[0], int) else 1
-    try:
-        outputs = session.run(None, {image.name: np.zeros((batch, 3, size, size), np.float32)})
-    # onnxruntime's exceptions share no base class of their own.
-    except Exception as error:
-        raise CardError(
-            f"{path.name} cannot look at a photo of {size} × {size}: {' '.join(str(error).split())[:200]}"
-        ) from None
+    outputs = run_session(session, np.zeros((batch, 3, size, size), np.float32), path.name)
     embedding = next((output for output in outputs if _is_row_a_photo(output, batch)), None)
     if embedding is None:
         shapes = [getattr(output, "shape", None) for output in outputs]

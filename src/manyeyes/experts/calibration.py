@@ -28,7 +28,7 @@ def fit_temperature(logits: FloatArray, labels: npt.NDArray[np.int64], weights: 
     One row's worth of belief that the label could be any class is added to the n rows (as Platt, 1999, smooths his
     targets): where all n are right, the probabilities come out as sure as n rows can make one, not as sure as can be.
     """
-    any_class = 1 / (weights.sum() + 1)
+    any_class = 1 / (float(weights.sum()) + 1)
 
     def loss(log_temperature: float) -> float:
         log_proba = tempered(logits, np.exp(log_temperature))

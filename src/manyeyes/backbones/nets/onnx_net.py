@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class OnnxNet:
         return OnnxEncoder(card, folder / GRAPH)
 
 
-def open_session(path: Path, name: str):  # type: ignore[no-untyped-def]
+def open_session(path: Path, name: str) -> Any:
     """An onnxruntime session on one core of the CPU; errors call it ``name``.
 
     Raises MissingExtraError, or CardError when the file is no ONNX graph or not the whole of one.
@@ -46,19 +47,30 @@ def open_session(path: Path, name: str):  # type: ignore[no-untyped-def]
                 f"{name} keeps weights in other files, which do not travel with it: save it as one, "
                 "onnx.save(onnx.load('many.onnx'), 'one.onnx')"
             ) from None
-        raise CardError(f"{name} is not an ONNX graph that onnxruntime can run: {str(error)[:200]}") from None
+        raise CardError(f"{name} is not an ONNX graph that onnxruntime can run: {_summary(error)}") from None
+
+
+def run_session(session: Any, pixels: FloatArray, name: str) -> list[Any]:
+    """What the graph gives for normalised pixels (B, 3, S, S). Raises CardError when it cannot look at them."""
+    try:
+        outputs: list[Any] = session.run(None, {session.get_inputs()[0].name: pixels})
+    # onnxruntime's exceptions share no base class of their own.
+    except Exception as error:
+        raise CardError(f"{name} cannot look at inputs of {pixels.shape}: {_summary(error)}") from None
+    return outputs
 
 
 class OnnxEncoder:
     def __init__(self, card: Card, path: Path) -> None:
         self._session = open_session(path, card.name)
-        self._input = self._session.get_inputs()[0]
+        self._batch = self._session.get_inputs()[0].shape[0]
+        self._name = card.name
         self._dimension = card.dimension
         self._has_head = card.labels is not None
 
     def __call__(self, pixels: FloatArray) -> Look:
         # A graph exported with a fixed batch is fed in slices of that size.
-        fixed = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
+        fixed = self._batch if isinstance(self._batch, int) else None
         if fixed is None or fixed == len(pixels):
             return self._run(pixels)
         looks = [self._run(_padded(pixels[start : start + fixed], fixed)) for start in range(0, len(pixels), fixed)]
@@ -67,7 +79,7 @@ class OnnxEncoder:
         return Look(features, np.concatenate(logits)[: len(pixels)] if logits else None)
 
     def _run(self, pixels: FloatArray) -> Look:
-        outputs = [out for out in self._session.run(None, {self._input.name: pixels}) if getattr(out, "ndim", 0) >= 2]
+        outputs = [out for out in run_session(self._session, pixels, self._name) if getattr(out, "ndim", 0) >= 2]
         flat = [output.reshape(len(pixels), -1).astype(np.float32) for output in outputs]
         embeddings = [index for index, output in enumerate(flat) if output.shape[1] == self._dimension]
         if not embeddings:
@@ -75,6 +87,10 @@ class OnnxEncoder:
             raise CardError(f"the ONNX graph has no output of {self._dimension} columns, only {shapes}")
         others = [output for index, output in enumerate(flat) if index != embeddings[0]]
         return Look(flat[embeddings[0]], others[0] if self._has_head and others else None)
+
+
+def _summary(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _padded(pixels: FloatArray, size: int) -> FloatArray:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from manyeyes.version import __version__
+
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
 
-__version__ = "0.1.0"
 __all__ = ["ManyEyesClassifier", "__version__"]
 
 

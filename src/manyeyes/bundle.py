@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from manyeyes import __version__
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.sources import sha256_of
 from manyeyes.backbones.zoo import known_cards
@@ -23,6 +22,7 @@ from manyeyes.errors import BundleError, CardError
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.model_card import model_card
 from manyeyes.state import Arrays, pack, unpack
+from manyeyes.version import __version__
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier

@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from manyeyes import __version__
 from manyeyes.images.photo import readable
+from manyeyes.version import __version__
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier

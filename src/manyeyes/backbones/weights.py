@@ -7,13 +7,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from manyeyes import __version__
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS
 from manyeyes.backbones.sources import SOURCES, sha256_of
 from manyeyes.errors import ChecksumError, LicenceError, OfflineError
 from manyeyes.home import cache_home, is_offline
 from manyeyes.progress import waiting
+from manyeyes.version import __version__
 
 RECORD = "card.json"
 # Raised when a converter is mended in a way that changes what it writes: older weights are then fetched anew.

@@ -9,11 +9,11 @@ from types import FrameType
 import typer
 from rich.text import Text
 
-from manyeyes import __version__
 from manyeyes.cli import backbones, evaluate, features, fit, predict, samples
 from manyeyes.cli.options import is_verbose
 from manyeyes.errors import ManyEyesError
 from manyeyes.progress import console
+from manyeyes.version import __version__
 
 app = typer.Typer(
     name="manyeyes",

@@ -5,9 +5,9 @@ from manyeyes.registry import Registry
 GATES = Registry(
     "gates",
     {
-        "cnn": "manyeyes.gates.cnn:CnnGate",
-        "embedding": "manyeyes.gates.embedding:EmbeddingGate",
-        "constant": "manyeyes.gates.constant:ConstantGate",
         "uniform": "manyeyes.gates.uniform:UniformGate",
+        "constant": "manyeyes.gates.constant:ConstantGate",
+        "embedding": "manyeyes.gates.embedding:EmbeddingGate",
+        "cnn": "manyeyes.gates.cnn:CnnGate",
     },
 )

@@ -14,6 +14,7 @@ from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.fusion import Fusion
+from manyeyes.gates import GATES
 from manyeyes.study.metrics import Scores, score
 
 SINGLE, RIVAL, GATE, BOUND = "backbone alone", "rival", "gate", "bound"
@@ -53,16 +54,17 @@ class Comparison:
             mixture: Fusion = FUSIONS["mixture"](gate=gate, thumbnail=self.thumbnail, **on_experts)
             return mixture
 
-        return {
+        gates = {
+            gate: f"cnn-{self.thumbnail}" if gate == "cnn" else gate for gate in GATES.names() if gate != "uniform"
+        }
+        rivals = {
             "best single, by cross-validation": (RIVAL, FUSIONS["best-single"](**on_experts)),
             "uniform mean": (RIVAL, gated("uniform")),
             "concat + softmax regression": (RIVAL, FUSIONS["concat-softmax"](**common)),
             "concat + RBF kernel ridge": (RIVAL, FUSIONS["concat-kernel-ridge"](**common)),
             "stacking": (RIVAL, FUSIONS["stacking"](**on_experts)),
-            "mixture, constant gate": (GATE, gated("constant")),
-            "mixture, embedding gate": (GATE, gated("embedding")),
-            f"mixture, cnn-{self.thumbnail} gate": (GATE, gated("cnn")),
         }
+        return rivals | {f"mixture, {name} gate": (GATE, gated(gate)) for gate, name in gates.items()}
 
     def steps(self, table: FeatureTable) -> int:
         """How many times ``done`` is called for one split."""

@@ -14,11 +14,12 @@ from manyeyes.errors import CardError
 WEIGHTS = "model.safetensors"
 
 
-class Headed(nn.Module):
+class Headed(nn.Module, ABC):
     """A network whose forward gives features (B, D) and, when it has a source head, logits (B, L)."""
 
+    @abstractmethod
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError
+        """Features and logits of normalised pixels (B, 3, S, S)."""
 
 
 class TorchNet(ABC):

@@ -190,3 +190,11 @@ def test_the_seed_chooses_the_folds_and_nothing_else_is_random(clouds: Clouds) -
     other = SoftmaxRegression(C=one.C_, random_state=2).fit(X, y)
     assert np.array_equal(one.coef_, other.coef_)
     assert not np.array_equal(one.out_of_fold_, other.out_of_fold_)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_opinion_is_infinitely_sure(clouds: Clouds, classes: int) -> None:
+    X, y = clouds(40, 90, classes, 30.0)
+    model = SoftmaxRegression(C=1e6).fit(X, y)
+    assert np.isfinite(model.out_of_fold_).all()
+    assert np.isfinite(model.predict_log_proba(100 * X)).all()

@@ -113,7 +113,10 @@ class SoftmaxRegression(LogProbaClassifier):
                 continue
             for opinion, strength in zip(opinions, strengths, strict=True):
                 fitted = _fit(rows[train], labels[train], weights[train], strength)
-                opinion[held] = spread_to_all_classes(fitted.predict_log_proba(rows[held]), fitted.classes_, count)
+                coef, intercept = _as_softmax(fitted)
+                # Not by predict_log_proba, which is -inf where a probability rounds to zero.
+                log_proba = log_softmax(rows[held] @ coef.T + intercept, axis=1)
+                opinion[held] = spread_to_all_classes(log_proba, fitted.classes_, count)
         return opinions
 
 

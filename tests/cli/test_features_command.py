@@ -46,3 +46,9 @@ def test_prune_of_everything(run, filled, trained, world):
     assert photos(run) == {}
     assert run("predict", trained, world.held_out).status == 0
     assert len(photos(run)) == 3
+
+
+def test_a_backbone_that_was_never_seen_cannot_be_pruned(run, trained, world):
+    done = run("features", "prune", "--backbone", "nosuch")
+    assert done.status == 1
+    assert "the cache holds nothing of nosuch" in done.err

@@ -36,7 +36,11 @@ def prune(
 ) -> None:
     """Remove what killed runs left behind; with --all or --backbone also features."""
     from manyeyes.cli.tables import size
+    from manyeyes.errors import UnknownNameError
     from manyeyes.features.store import FeatureStore
 
-    freed = FeatureStore().prune(lambda space: everything or space.name in (name or []))
+    store, names = FeatureStore(), set(name or [])
+    if unknown := names - {space.name for space in store.info()}:
+        raise UnknownNameError(f"the cache holds nothing of {', '.join(sorted(unknown))}: see `manyeyes features info`")
+    freed = store.prune(lambda space: everything or space.name in names)
     typer.echo(f"{size(freed)} freed")

@@ -54,6 +54,7 @@ def test_it_is_three_files_and_none_of_them_can_run_code(folder):
     json.loads((folder / "model.safetensors").read_bytes()[8 : 8 + header])
     json.loads((folder / "config.json").read_text())
     assert (folder / "README.md").read_text().startswith("# A manyeyes classifier\n")
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
     assert names(folder.parent) == ["model"]
 
 

@@ -65,6 +65,8 @@ def save(model: "ManyEyesClassifier", folder: Path) -> None:
             # Bytes of a folder's name that are not UTF-8 become escapes, which JSON reads back as they were.
             (made / CONFIG).write_text(text, encoding="utf-8", errors="backslashreplace")
             (made / README).write_text(model_card(model), encoding="utf-8")
+            # safetensors makes its file for the owner's eyes only; a bundle is there to be shared.
+            (made / TENSORS).chmod((made / README).stat().st_mode)
             _put_in_place(made, folder)
     except OSError as error:
         raise BundleError(f"the bundle {folder} cannot be written: {error.strerror or error}") from None

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.fusion import Fusion, PanelFusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
 
@@ -60,15 +59,14 @@ def _predict(model: "ManyEyesClassifier", paths: list[str], table: FeatureTable)
 
 def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
     """For each photo every expert's vote; none where the fusion has no experts of its own for each backbone."""
-    panel: ExpertPanel | None = getattr(fusion, "panel_", None)
-    if panel is None:
+    if not isinstance(fusion, PanelFusion):
         return [()] * len(table)
-    opinions = np.exp(panel.log_proba(table))
+    opinions = np.exp(fusion.panel_.log_proba(table))
     weights = fusion.gate_weights(table) if isinstance(fusion, MixtureOfExperts) else None
     return [
         tuple(
             Vote(name, names[said.argmax()], float(said.max()), None if weights is None else float(weights[row, k]))
-            for k, (name, said) in enumerate(zip(panel.names_, opinions[row], strict=True))
+            for k, (name, said) in enumerate(zip(fusion.panel_.names_, opinions[row], strict=True))
         )
         for row in range(len(table))
     ]

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS
-from manyeyes.backbones.sources import SOURCES, sha256_of
+from manyeyes.backbones.sources import SOURCES, Source, sha256_of
 from manyeyes.errors import ChecksumError, LicenceError, OfflineError
 from manyeyes.home import cache_home, is_offline
 from manyeyes.progress import waiting
@@ -72,7 +72,7 @@ def check_undamaged(folder: Path) -> None:
 
 
 def _fetch(card: Card, folder: Path) -> None:
-    source = SOURCES[card.scheme]()
+    source: Source = SOURCES[card.scheme]()
     if is_offline() and source.needs_network(card.where, card.inside):
         word = card.source if card.scheme == "timm" else card.name
         raise OfflineError(

@@ -80,11 +80,12 @@ def evaluate(
 
 def _alone(model: "ManyEyesClassifier", table: "FeatureTable", labels: "np.ndarray[Any, Any]") -> "dict[str, Scores]":
     """Each backbone's expert by itself, where the fusion has experts."""
+    from manyeyes.fusion.fusion import PanelFusion
     from manyeyes.study.metrics import score
 
-    panel = getattr(model.fusion_, "panel_", None)
-    if panel is None:
+    if not isinstance(model.fusion_, PanelFusion):
         return {}
+    panel = model.fusion_.panel_
     opinions = panel.log_proba(table)
     return {name: score(opinions[:, k], labels) for k, name in enumerate(panel.names_)}
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-FloatArray = npt.NDArray[np.float64]
+from manyeyes.experts import FloatArray
 
 # Wide enough for the raw outputs of a ridge regression (0.01) and for overconfident logits (10).
 BOUNDS = (0.003, 20.0)

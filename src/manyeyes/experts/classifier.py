@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
-FloatArray = npt.NDArray[np.float64]
+from manyeyes.experts import FloatArray
 
 
 class LogProbaClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]

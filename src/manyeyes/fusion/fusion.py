@@ -106,6 +106,7 @@ class PanelFusion(Fusion):
     """
 
     expert: str
+    panel_: ExpertPanel
 
     def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
         if panel is None:

@@ -1,14 +1,13 @@
 """Apply a gate: its log-weights for photos, and the experts' probabilities mixed by them."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.special import logsumexp
 
+from manyeyes.experts import FloatArray
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.gate import Gate
 
-FloatArray = npt.NDArray[np.float64]
 # Photos that a gate looks at in one go: what its feature maps need stays small whatever the number of photos.
 PART = 512
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from manyeyes.experts import Groups
+from manyeyes.experts import FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.folds import Rows, folds
 from manyeyes.features.table import FeatureTable
@@ -32,8 +32,6 @@ WEIGHT_DECAY = 3e-2
 STANDARD_ERRORS = 2.0
 # With more photos than this an epoch is a random part of them: the gates are small and learn no more from the rest.
 EPOCH_ROWS = 8192
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -84,16 +84,16 @@ class Comparison:
         Every class of the test rows must be among the training rows. ``done`` hears of each finished step.
         """
         together = None if groups is None else groups[train]
-        panel = ExpertPanel(self.expert, self.class_weight, self.random_state).fit(
-            table[train], y[train], together, done
-        )
+        # Taking rows copies every block: once for all methods.
+        known, new = table[train], table[test]
+        panel = ExpertPanel(self.expert, self.class_weight, self.random_state).fit(known, y[train], together, done)
         labels = np.searchsorted(panel.classes_, y[test])
-        opinions = panel.log_proba(table[test])
+        opinions = panel.log_proba(new)
         for k, name in enumerate(table.names):
             yield name, SINGLE, score(opinions[:, k], labels)
         for name, (kind, fusion) in self.fusions().items():
-            fusion.fit(table[train], y[train], together, panel)
-            yield name, kind, score(fusion.predict_log_proba(table[test]), labels)
+            fusion.fit(known, y[train], together, panel)
+            yield name, kind, score(fusion.predict_log_proba(new), labels)
             done(name)
         yield "oracle: any backbone right", BOUND, score(_oracle(opinions, labels), labels)
 

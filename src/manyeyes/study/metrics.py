@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import f1_score
 
-FloatArray = npt.NDArray[np.float64]
+from manyeyes.experts import FloatArray
+
 BINS = 15
 
 

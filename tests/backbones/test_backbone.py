@@ -17,7 +17,7 @@ class Sayer(Backbone):
 
     def __init__(self, logits: np.ndarray | None, labels: str | None = "some") -> None:
         self.card = Card("toy", "local:toy", "toy", 3, Preprocessing(size=8), labels=labels)
-        self.encoder = lambda pixels: Look(np.ones((len(pixels), 3), np.float32), logits)
+        self.encoder = lambda pixels: Look({FINAL: np.ones((len(pixels), 3), np.float32)}, logits)
 
 
 @given(

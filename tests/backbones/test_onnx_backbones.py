@@ -14,6 +14,7 @@ from torch import nn
 from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.describe import describe_onnx
+from manyeyes.backbones.nets import SECOND_ORDER
 from manyeyes.backbones.nets.onnx_net import open_session
 from manyeyes.backbones.preprocess import normalise
 from manyeyes.backbones.zoo import read_zoo
@@ -58,6 +59,15 @@ def test_equals_torch(tmp_path, batch):
         expected = NET(torch.from_numpy(normalise(PHOTOS, card.preprocessing)))
     np.testing.assert_allclose(embedding.blocks[FINAL], expected, atol=1e-5)
     assert embedding.label_index is None
+
+
+def test_it_has_no_other_tap_and_no_other_precision(tmp_path):
+    (card,) = read_zoo(f"onnx:{write_encoder(tmp_path / 'toy.onnx', 'n')}")
+    backbone = Backbone.load(card, taps=(FINAL, SECOND_ORDER), precision="bf16")
+    assert (backbone.taps, backbone.precision) == ((FINAL,), "fp32")
+    blocks = backbone.embed(PHOTOS).blocks
+    assert blocks.keys() == {FINAL}
+    np.testing.assert_array_equal(blocks[FINAL], Backbone.load(card).embed(PHOTOS).blocks[FINAL])
 
 
 @pytest.mark.parametrize("batch", ["n", 2])

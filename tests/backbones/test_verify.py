@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from manyeyes.backbones.card import IMAGENET_MEAN, IMAGENET_STD, Card
-from manyeyes.backbones.nets import NETS, Encoder, Look
+from manyeyes.backbones.nets import FINAL, NETS, Encoder, Look
 from manyeyes.backbones.verify import check_reference, photo_for_reference, reference_numbers
 from manyeyes.backbones.weights import ensure_weights
 from manyeyes.errors import CardError
@@ -65,7 +65,7 @@ def test_a_wrong_dimension_is_refused_without_a_reference(tiny_card, encoder):
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_an_embedding_that_says_nothing_is_refused(tiny_card, value):
     def dead(pixels: np.ndarray) -> Look:
-        return Look(np.full((len(pixels), tiny_card.dimension), value, np.float32), None)
+        return Look({FINAL: np.full((len(pixels), tiny_card.dimension), value, np.float32)}, None)
 
     with pytest.raises(CardError, match="zero or not finite"):
         check_reference(tiny_card, dead)

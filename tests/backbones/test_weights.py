@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
-from manyeyes.backbones.nets import NETS, Encoder, FloatArray, Look
+from manyeyes.backbones.nets import FINAL, NETS, Encoder, FloatArray, Look, Precision
 from manyeyes.backbones.sources import SOURCES, sha256_of
 from manyeyes.backbones.verify import reference_numbers
 from manyeyes.backbones.weights import RECORD, ensure_weights, is_here, weights_folder, weights_sha256
@@ -40,18 +41,21 @@ class ToySource:
 class ToyNet:
     """The mean colour of a photo. Stays in ``prepare``, half done, for as long as a file of that name lies about."""
 
+    taps = (FINAL,)
+    precisions = ("fp32",)
+
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
         (folder / "w.bin").write_bytes(fetched.read_bytes()[:3])
         while card.architecture == "slow" and Path(card.where).with_name("hold").exists():
             time.sleep(0.01)
         (folder / "w.bin").write_bytes(fetched.read_bytes())
 
-    def load(self, card: Card, folder: Path) -> Encoder:
+    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
         return mean_colour
 
 
 def mean_colour(pixels: FloatArray) -> Look:
-    return Look(pixels.mean(axis=(2, 3)), None)
+    return Look({FINAL: pixels.mean(axis=(2, 3))}, None)
 
 
 @pytest.fixture
@@ -249,4 +253,4 @@ def test_weights_that_are_here_need_no_network(toy, monkeypatch):
     ensure_weights(toy)
     monkeypatch.setenv("MANYEYES_OFFLINE", "1")
     blocks = Backbone.load(toy).embed(np.zeros((2, 8, 8, 3), np.uint8)).blocks
-    assert blocks["final"].shape == (2, 3)
+    assert blocks[FINAL].shape == (2, 3)

@@ -128,7 +128,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def spaces(backbones: list[Backbone]) -> list[Space]:
-    return [THUMBNAILS, *(embedding_space(backbone.card, backbone.weights) for backbone in backbones)]
+    return [THUMBNAILS, *(embedding_space(backbone) for backbone in backbones)]
 
 
 def shards(root: Path) -> list[Path]:

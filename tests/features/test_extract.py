@@ -183,7 +183,7 @@ def photos_of_another_kind(path: str) -> str:
 
 
 def spaces(backbones: list[Backbone]) -> list:
-    return [THUMBNAILS, *(embedding_space(backbone.card, backbone.weights) for backbone in backbones)]
+    return [THUMBNAILS, *(embedding_space(backbone) for backbone in backbones)]
 
 
 def fresh(backbone: Backbone, **changes: object) -> Backbone:
@@ -229,7 +229,7 @@ def test_a_new_backbone_is_the_only_one_that_looks(backbones, photos, store):
     assert both.computed == 10
     assert is_built(new) and not is_built(again)
     assert {path.parent.name for path in store.root.rglob("*") if path.is_file() and path not in files} == {
-        embedding_space(new.card, new.weights).folder
+        embedding_space(new).folder
     }
     same(both.table.select(["resnet"]), first.table)
 

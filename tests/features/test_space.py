@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
+from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
+from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Precision
+from manyeyes.features import space
 from manyeyes.features.space import THUMBNAILS, embedding_space
 
 CARD = Card("toy", "local:toy", "toy_net", 3, Preprocessing(size=8, crop=0.9), labels="imagenet-1k")
@@ -18,8 +21,15 @@ PREPROCESSING = {
 }
 
 
-def key(card: Card = CARD, weights: str = "a", **options: str) -> str:
-    return embedding_space(card, weights, **options).key
+class Known(Backbone):
+    """A backbone of which no more is known than what decides its embeddings."""
+
+    def __init__(self, card: Card = CARD, weights: str = "a", precision: Precision = "fp32") -> None:
+        self.card, self.weights, self.precision = card, weights, precision
+
+
+def key(card: Card = CARD, weights: str = "a", precision: Precision = "fp32", tap: str = FINAL) -> str:
+    return embedding_space(Known(card, weights, precision), tap).key
 
 
 def test_what_decides_an_embedding_changes_the_key():
@@ -28,8 +38,10 @@ def test_what_decides_an_embedding_changes_the_key():
     keys = [
         key(),
         key(weights="b"),
+        key(tap=SECOND_ORDER),
         key(tap="stage2"),
-        key(precision="int8"),
+        key(precision="bf16"),
+        key(precision="bf16", tap=SECOND_ORDER),
         *(key(dataclasses.replace(CARD, preprocessing=one)) for one in preprocessings),
         *(
             key(dataclasses.replace(CARD, **change))
@@ -57,7 +69,14 @@ def test_what_does_not_leaves_it(change):
 
 
 def test_folders_are_named_for_people_and_by_key():
-    assert embedding_space(CARD, "a").folder == f"toy-{key()}"
-    assert embedding_space(CARD, "a", tap="stage2").folder == f"toy.stage2-{key(tap='stage2')}"
+    assert embedding_space(Known()).folder == f"toy-{key()}"
+    assert embedding_space(Known(), SECOND_ORDER).folder == f"toy.second-order-{key(tap=SECOND_ORDER)}"
     assert len(key()) == 16
     assert THUMBNAILS.folder == f"thumbnails-{THUMBNAILS.key}"
+
+
+def test_a_tap_that_would_come_out_differently_has_another_key(monkeypatch):
+    before = key(), key(tap=SECOND_ORDER)
+    monkeypatch.setattr(space, "VERSION", space.VERSION + 1)
+    assert key() == before[0]
+    assert key(tap=SECOND_ORDER) != before[1]

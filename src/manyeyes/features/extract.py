@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.features.pipeline import Lack, fill, open_pool
-from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space, embedding_space
+from manyeyes.features.pipeline import Lack, Spaces, fill, open_pool
+from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, embedding_space
 from manyeyes.features.store import FeatureStore
-from manyeyes.features.table import FeatureTable, SourceLabels
+from manyeyes.features.table import FeatureTable, SourceLabels, block_name
 from manyeyes.images import Rejected, read_bytes
 from manyeyes.progress import counting
 
@@ -50,13 +50,15 @@ class Extraction:
 
 
 def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore | None = None) -> Extraction:
-    """Embed the photos at ``paths`` by every backbone.
+    """Embed the photos at ``paths`` by every backbone, at all its taps.
 
     A file that cannot be read is listed in ``rejected`` and has no row; it never stops the run. When no photo can be
     read, the blocks have no rows. Raises StoreError when the store cannot be written or read.
     """
     store = store or FeatureStore()
-    spaces = {backbone.card.name: embedding_space(backbone.card, backbone.weights) for backbone in backbones}
+    spaces = {
+        (backbone.card.name, tap): embedding_space(backbone, tap) for backbone in backbones for tap in backbone.taps
+    }
     with open_pool() as pool:
         found = _hash_all(pool, paths)
         lack = _plan(store, spaces, {sha: path for path, sha in zip(paths, found, strict=True) if isinstance(sha, str)})
@@ -89,25 +91,29 @@ def _hash(path: str) -> str | Rejected:
     return data if isinstance(data, Rejected) else hashlib.sha256(data).hexdigest()
 
 
-def _plan(store: FeatureStore, spaces: dict[str, Space], paths: dict[str, str]) -> Lack:
+def _plan(store: FeatureStore, spaces: Spaces, paths: dict[str, str]) -> Lack:
     photos = list(paths)
-    by_backbone = {name: set(store.missing(space, photos)) for name, space in spaces.items()}
+    by_tap = {key: set(store.missing(space, photos)) for key, space in spaces.items()}
     thumbnails = set(store.missing(THUMBNAILS, photos))
-    wanted = thumbnails.union(*by_backbone.values())
-    return Lack({photo: path for photo, path in paths.items() if photo in wanted}, by_backbone, thumbnails)
+    wanted = thumbnails.union(*by_tap.values())
+    return Lack({photo: path for photo, path in paths.items() if photo in wanted}, by_tap, thumbnails)
 
 
-def _read(store: FeatureStore, spaces: dict[str, Space], photos: list[str]) -> FeatureTable:
-    columns = {name: store.read(space, photos) for name, space in spaces.items()}
+def _read(store: FeatureStore, spaces: Spaces, photos: list[str]) -> FeatureTable:
+    columns = {key: store.read(space, photos) for key, space in spaces.items()}
     source_labels = {
-        name: SourceLabels(found["label_index"], found["label_probability"])
-        for name, found in columns.items()
+        backbone: SourceLabels(found["label_index"], found["label_probability"])
+        for (backbone, _), found in columns.items()
         if "label_index" in found
     }
-    blocks = {name: found["h"] for name, found in columns.items()}
+    blocks = {block_name(backbone, tap): found["h"] for (backbone, tap), found in columns.items()}
     return FeatureTable(blocks, store.read(THUMBNAILS, photos)["pixels"], source_labels)
 
 
 def _empty(backbones: Sequence[Backbone]) -> FeatureTable:
-    blocks = {backbone.card.name: np.empty((0, backbone.card.dimension), np.float32) for backbone in backbones}
+    blocks = {
+        block_name(backbone.card.name, tap): np.empty((0, backbone.dimension(tap)), np.float32)
+        for backbone in backbones
+        for tap in backbone.taps
+    }
     return FeatureTable(blocks, np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), np.uint8))

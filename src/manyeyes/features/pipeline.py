@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from manyeyes.backbones.backbone import FINAL, Backbone, Embedding
+from manyeyes.backbones.backbone import Backbone, Embedding
 from manyeyes.backbones.card import Interpolation
+from manyeyes.backbones.nets import FINAL
 from manyeyes.backbones.preprocess import frame
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space
 from manyeyes.features.store import FeatureStore
@@ -31,15 +32,21 @@ BATCH = 16
 
 Framing = tuple[int, float, Interpolation]
 Pixels = npt.NDArray[np.uint8]
+# By backbone and tap.
+Spaces = Mapping[tuple[str, str], Space]
 
 
 @dataclass(frozen=True)
 class Lack:
-    """What the store lacks: photos (sha256 → one of their paths), and which of them each backbone must look at."""
+    """What the store lacks: photos (sha256 → one of their paths), and which of them each tap of a backbone must see."""
 
     paths: dict[str, str]
-    by_backbone: Mapping[str, set[str]]
+    by_tap: Mapping[tuple[str, str], set[str]]
     thumbnails: set[str]
+
+    def of_backbone(self, name: str) -> set[str]:
+        """The photos that a backbone must look at, for one tap or another."""
+        return set().union(*(photos for (backbone, _), photos in self.by_tap.items() if backbone == name))
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def open_pool() -> Iterator[ThreadPoolExecutor]:
 
 def fill(
     store: FeatureStore,
-    spaces: Mapping[str, Space],
+    spaces: Spaces,
     backbones: Sequence[Backbone],
     lack: Lack,
     pool: ThreadPoolExecutor,
@@ -77,9 +84,10 @@ def fill(
     todo = list(lack.paths.items())
     chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
     framings = {b.card.name: b.card.preprocessing.framing for b in backbones}
+    by_backbone = {name: lack.of_backbone(name) for name in framings}
 
     def start_decoding(chunk: list[tuple[str, str]]) -> list[Future[_Framed | Rejected]]:
-        wanted = [{framings[name] for name in framings if photo in lack.by_backbone[name]} for photo, _ in chunk]
+        wanted = [{framings[name] for name in framings if photo in by_backbone[name]} for photo, _ in chunk]
         return [pool.submit(_decode, *photo, wants) for photo, wants in zip(chunk, wanted, strict=True)]
 
     with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance:
@@ -88,12 +96,13 @@ def fill(
             outcomes = [future.result() for future in decoding]
             refused |= {sha: bad for (sha, _), bad in zip(chunk, outcomes, strict=True) if isinstance(bad, Rejected)}
             framed = [photo for photo in outcomes if isinstance(photo, _Framed)]
-            looking = [_start_looking(pool, b, framed, lack.by_backbone[b.card.name]) for b in backbones]
+            looking = [_start_looking(pool, b, framed, by_backbone[b.card.name]) for b in backbones]
             decoding = start_decoding(chunks[index + 1]) if index + 1 < len(chunks) else []
             for backbone, (photos, passes) in zip(backbones, looking, strict=True):
-                if photos:
-                    columns = _columns([one.result() for one in passes])
-                    store.write(spaces[backbone.card.name], photos, columns)
+                embeddings = [one.result() for one in passes]
+                for tap in backbone.taps:
+                    key = backbone.card.name, tap
+                    _store_tap(store, spaces[key], tap, photos, embeddings, lack.by_tap[key])
             _store_thumbnails(store, framed, lack.thumbnails)
             advance(len(chunk))
     return refused
@@ -131,11 +140,20 @@ def _store_thumbnails(store: FeatureStore, framed: list[_Framed], missing: set[s
         store.write(THUMBNAILS, [photo.sha256 for photo in mine], {"pixels": pixels})
 
 
-def _columns(embeddings: list[Embedding]) -> dict[str, npt.NDArray[Any]]:
-    """What is stored of one backbone: h, and the source labels when it has a head."""
-    columns: dict[str, npt.NDArray[Any]] = {"h": np.concatenate([one.blocks[FINAL] for one in embeddings])}
+def _store_tap(
+    store: FeatureStore, space: Space, tap: str, photos: list[str], embeddings: list[Embedding], missing: set[str]
+) -> None:
+    rows = [row for row, photo in enumerate(photos) if photo in missing]
+    if rows:
+        columns = {name: values[rows] for name, values in _columns(embeddings, tap).items()}
+        store.write(space, [photos[row] for row in rows], columns)
+
+
+def _columns(embeddings: list[Embedding], tap: str) -> dict[str, npt.NDArray[Any]]:
+    """What is stored of one tap: h, and beside the final features the source labels of a backbone that has a head."""
+    columns: dict[str, npt.NDArray[Any]] = {"h": np.concatenate([one.blocks[tap] for one in embeddings])}
     index = [one.label_index for one in embeddings if one.label_index is not None]
     probability = [one.label_probability for one in embeddings if one.label_probability is not None]
-    if index and probability:
+    if tap == FINAL and index and probability:
         columns |= {"label_index": np.concatenate(index), "label_probability": np.concatenate(probability)}
     return columns

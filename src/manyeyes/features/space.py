@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from manyeyes.backbones.backbone import FINAL
-from manyeyes.backbones.card import Card
+from manyeyes.backbones.backbone import Backbone
+from manyeyes.backbones.nets import FINAL, SECOND_ORDER
+from manyeyes.backbones.second_order.tap import VERSION
 
 # Raised when the meaning of what is stored changes, so that older rows are no longer found.
 FORMAT = 2
@@ -31,21 +32,24 @@ class Space:
         return f"{self.name}-{self.key}"
 
 
-def embedding_space(card: Card, weights: str, tap: str = FINAL, precision: str = "fp32") -> Space:
+def embedding_space(backbone: Backbone, tap: str = FINAL) -> Space:
     """The space of one tap of one backbone: weights (sha256) × preprocessing × tap × precision.
 
     The dimension and the label space belong to it because an ONNX graph's outputs are chosen by them.
     """
+    card = backbone.card
     content = {
-        "weights": weights,
+        "weights": backbone.weights,
         "net": card.net,
         "architecture": card.architecture,
         "dimension": card.dimension,
         "labels": card.labels,
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "tap": tap,
-        "precision": precision,
+        "precision": backbone.precision,
     }
+    if tap == SECOND_ORDER:
+        content["second_order"] = VERSION
     return Space(card.name if tap == FINAL else f"{card.name}.{tap}", content)
 
 

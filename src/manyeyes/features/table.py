@@ -1,13 +1,30 @@
 """The feature table: all blocks of a dataset, row for row. What experts, gates and fusions are trained on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from manyeyes.backbones.nets import FINAL
+
 FloatArray = npt.NDArray[np.float32]
+
+
+def block_name(backbone: str, tap: str) -> str:
+    """The name of a backbone's block that is read at ``tap``."""
+    return backbone if tap == FINAL else f"{backbone}/{tap}"
+
+
+def tap_of(name: str) -> str:
+    """Where a block was read. Cards' names hold no slash, and a block that no backbone made counts as final."""
+    return name.partition("/")[2] or FINAL
+
+
+def backbone_of(name: str) -> str:
+    """Whose block it is."""
+    return name.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -22,7 +39,7 @@ class SourceLabels:
 class FeatureTable:
     """Blocks of features for the same n photos.
 
-    blocks : name (backbone, or backbone.tap) → (n, D) float32.
+    blocks : name → (n, D) float32. The final features of a backbone bear its name, other taps' ``backbone/tap``.
     thumbnails : (n, 64, 64, 3) uint8, or None when no gate will look at photos.
     source_labels : backbone → its source labels, for backbones that have a source head.
 
@@ -32,6 +49,7 @@ class FeatureTable:
     blocks: dict[str, FloatArray]
     thumbnails: npt.NDArray[np.uint8] | None = None
     source_labels: dict[str, SourceLabels] = field(default_factory=dict)
+    _memory: dict[int, tuple[object, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.blocks or any(block.ndim != 2 for block in self.blocks.values()):
@@ -68,8 +86,30 @@ class FeatureTable:
             {name: self.blocks[name] for name in names},
             self.thumbnails,
             {name: self.source_labels[name] for name in names if name in self.source_labels},
+            self._memory,
         )
+
+    def with_blocks(self, blocks: dict[str, FloatArray]) -> "FeatureTable":
+        """The table with further blocks of the same photos."""
+        return replace(self, blocks=self.blocks | blocks)
+
+    def names_of(self, taps: Sequence[str]) -> list[str]:
+        """The names of the blocks that were read at one of these taps, in order."""
+        return [name for name in self.blocks if tap_of(name) in taps]
+
+    def side_by_side(self, names: Sequence[str]) -> FloatArray:
+        """These blocks as one: (n, sum of their D). A single block is not copied."""
+        blocks = [self.blocks[name] for name in names]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
     def concatenated(self) -> FloatArray:
         """All blocks side by side: (n, sum of D)."""
-        return np.concatenate(list(self.blocks.values()), axis=1)
+        return self.side_by_side(self.names)
+
+    def remembered(self, whose: object, compute: Callable[[], Any]) -> Any:
+        """What ``compute`` says of these photos on behalf of ``whose``: computed once, for all who ask for it again."""
+        key = id(whose)
+        if key not in self._memory:
+            # Kept with the answer, so that nobody else can get the same id.
+            self._memory[key] = whose, compute()
+        return self._memory[key][1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.cards.mirror import MIRROR
-from manyeyes.backbones.nets import NETS, FloatArray
+from manyeyes.backbones.nets import FINAL, NETS, FloatArray
 from manyeyes.backbones.nets.foreign import NamedArrays, depthwise_kernel, kernel
 from manyeyes.errors import CardError
 
@@ -145,7 +145,7 @@ def test_squeezenet_survives_its_way_through_a_pickle(tmp_path: Path) -> None:
     pixels = torch.randn(1, 3, 224, 224)
     look = NETS[card.net]().load(card, tmp_path)(pixels.numpy())
     features, logits = network(pixels)
-    torch.testing.assert_close(torch.from_numpy(look.features), features.cpu())
+    torch.testing.assert_close(torch.from_numpy(look.blocks[FINAL]), features.cpu())
     torch.testing.assert_close(torch.from_numpy(look.logits), logits.cpu())
 
 

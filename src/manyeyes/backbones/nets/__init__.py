@@ -1,7 +1,8 @@
 """Networks: how a weight file is read, and how it becomes something that looks at photos."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,19 @@ from manyeyes.registry import Registry
 FloatArray = npt.NDArray[np.float32]
 
 
-class Look(NamedTuple):
-    """What an encoder saw in B photos: embeddings (B, D), and source-label logits (B, L) when the net has a head."""
+# Taps: where a backbone is read. The pooled features just before its source head, which every backbone has, and the
+# second-order statistics of its penultimate stage.
+FINAL, SECOND_ORDER = "final", "second-order"
+Precision = Literal["fp32", "bf16"]
 
-    features: FloatArray
+
+class Look(NamedTuple):
+    """What an encoder saw in B photos.
+
+    blocks : tap → (B, D). logits : of the source labels, (B, L), when the net has a head.
+    """
+
+    blocks: dict[str, FloatArray]
     logits: FloatArray | None
 
 
@@ -26,11 +36,19 @@ class Encoder(Protocol):
 
 
 class Net(Protocol):
-    """``prepare`` turns a fetched file into our own safe files in ``folder``; ``load`` builds an encoder from them."""
+    """``prepare`` turns a fetched file into our own safe files in ``folder``; ``load`` builds an encoder from them.
+
+    ``taps`` are those at which the net can be read, ``precisions`` those in which it can run.
+    """
+
+    taps: tuple[str, ...]
+    precisions: tuple[Precision, ...]
 
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None: ...
 
-    def load(self, card: Card, folder: Path) -> Encoder: ...
+    def load(
+        self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32"
+    ) -> Encoder: ...
 
 
 NETS = Registry(

@@ -1,13 +1,14 @@
 """Any ONNX image encoder as a backbone, run by onnxruntime."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import Encoder, FloatArray, Look
+from manyeyes.backbones.nets import FINAL, Encoder, FloatArray, Look, Precision
 from manyeyes.errors import CardError, MissingExtraError
 
 GRAPH = "model.onnx"
@@ -20,10 +21,13 @@ class OnnxNet:
     output is the source head's logits.
     """
 
+    taps = (FINAL,)
+    precisions: tuple[Precision, ...] = ("fp32",)
+
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
         shutil.copyfile(fetched, folder / GRAPH)
 
-    def load(self, card: Card, folder: Path) -> Encoder:
+    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
         return OnnxEncoder(card, folder / GRAPH)
 
 
@@ -74,9 +78,9 @@ class OnnxEncoder:
         if fixed is None or fixed == len(pixels):
             return self._run(pixels)
         looks = [self._run(_padded(pixels[start : start + fixed], fixed)) for start in range(0, len(pixels), fixed)]
-        features = np.concatenate([look.features for look in looks])[: len(pixels)]
+        features = np.concatenate([look.blocks[FINAL] for look in looks])[: len(pixels)]
         logits = [look.logits for look in looks if look.logits is not None]
-        return Look(features, np.concatenate(logits)[: len(pixels)] if logits else None)
+        return Look({FINAL: features}, np.concatenate(logits)[: len(pixels)] if logits else None)
 
     def _run(self, pixels: FloatArray) -> Look:
         outputs = [out for out in run_session(self._session, pixels, self._name) if getattr(out, "ndim", 0) >= 2]
@@ -86,7 +90,7 @@ class OnnxEncoder:
             shapes = [output.shape for output in flat]
             raise CardError(f"the ONNX graph has no output of {self._dimension} columns, only {shapes}")
         others = [output for index, output in enumerate(flat) if index != embeddings[0]]
-        return Look(flat[embeddings[0]], others[0] if self._has_head and others else None)
+        return Look({FINAL: flat[embeddings[0]]}, others[0] if self._has_head and others else None)
 
 
 def _summary(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What all torch networks share: weights kept as safetensors, one forward pass for features and logits."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import Encoder, FloatArray, Look
+from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Encoder, FloatArray, Look, Precision
+from manyeyes.backbones.second_order.tap import SecondOrderTap
 from manyeyes.errors import CardError
 
 WEIGHTS = "model.safetensors"
@@ -25,6 +27,9 @@ class Headed(nn.Module, ABC):
 class TorchNet(ABC):
     """A :class:`~manyeyes.backbones.nets.Net` that needs only to say how to build and how to convert."""
 
+    taps = (FINAL, SECOND_ORDER)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+
     @abstractmethod
     def build(self, card: Card) -> Headed:
         """The architecture, its weights still to be filled in."""
@@ -37,28 +42,39 @@ class TorchNet(ABC):
         tensors = self.convert(fetched, card)
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / WEIGHTS)
 
-    def load(self, card: Card, folder: Path) -> Encoder:
-        network = self.build(card)
+    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
+        network = self.build(card).eval().requires_grad_(False)
         try:
             network.load_state_dict(load_file(folder / WEIGHTS))
         except RuntimeError as error:
             raise CardError(f"{card.name}: the weights do not fit {card.architecture}: {_summary(error)}") from None
-        return TorchEncoder(network)
+        tap = SecondOrderTap.of(network, card, folder) if SECOND_ORDER in taps else None
+        return TorchEncoder(network, tap, precision)
 
 
 class TorchEncoder:
-    """Runs a frozen network on the GPU when there is one, else on the CPU."""
+    """Runs a frozen network on the GPU when there is one, else on the CPU. Its outputs are float32 in any precision."""
 
-    def __init__(self, network: Headed) -> None:
+    def __init__(self, network: Headed, tap: SecondOrderTap | None = None, precision: Precision = "fp32") -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.eval().requires_grad_(False)
-        self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Weights are cast once; casting them at every call, as autocast does, costs more than it gains.
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self._network = network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._tap = None if tap is None else tap.to(self._device)
 
     @torch.inference_mode()
     def __call__(self, pixels: FloatArray) -> Look:
-        batch = torch.from_numpy(pixels).to(self._device, memory_format=torch.channels_last)
+        batch = torch.from_numpy(pixels).to(self._device, self._dtype, memory_format=torch.channels_last)
         features, logits = self._network(batch)
-        return Look(features.float().cpu().numpy(), None if logits is None else logits.float().cpu().numpy())
+        blocks = {FINAL: _to_numpy(features)}
+        if self._tap is not None:
+            blocks[SECOND_ORDER] = _to_numpy(self._tap.read())
+        return Look(blocks, None if logits is None else _to_numpy(logits))
+
+
+def _to_numpy(tensor: Tensor) -> FloatArray:
+    numbers: FloatArray = tensor.float().cpu().numpy()
+    return numbers
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

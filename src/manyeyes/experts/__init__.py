@@ -21,6 +21,11 @@ EXPERTS = Registry(
     "experts",
     {
         "softmax": "manyeyes.experts.softmax:SoftmaxRegression",
+        "linear-svm": "manyeyes.experts.linear_svm:LinearSvm",
+        "raw-linear-svm": "manyeyes.experts.linear_svm:RawLinearSvm",
+        "pca-linear-svm": "manyeyes.experts.linear_svm:PcaLinearSvm",
+        "ridge": "manyeyes.experts.ridge:Ridge",
+        "lda": "manyeyes.experts.lda:Lda",
         "kernel-ridge": "manyeyes.experts.kernel_ridge:KernelRidge",
     },
 )

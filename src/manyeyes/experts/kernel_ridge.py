@@ -1,27 +1,40 @@
 """RBF kernel ridge over several blocks at once, tuned in closed form by leave-one-out, with calibrated probabilities.
 
-Each block is signed-square-rooted and L2-normalised; the squared distance is the mean of the blocks' squared distances,
-so that no block outshouts another. One-hot targets, centred by the class shares, are regressed on the kernel, and a
-temperature makes the outputs probabilities. With more rows than ``landmarks`` the kernel is approximated from that many
-of them (Nyström).
+Each block is signed-square-rooted (second-order blocks are roots already) and L2-normalised; the squared distance is
+the mean of the blocks' squared distances, so that no block outshouts another, and between taps a weighted mean whose
+weight is tuned with the kernel's width and the ridge's strength. One-hot targets, centred by the class shares, are
+regressed on the kernel, and a temperature makes the outputs probabilities. With more rows than ``landmarks`` the kernel
+is tuned on them and approximated from them (Nyström).
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from manyeyes.backbones.nets import FINAL
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, log_loss, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
+from manyeyes.experts.descent import descend
 from manyeyes.experts.folds import judged
+from manyeyes.experts.kernels import Rows, prepare, squared_distances, tap_distances, weighted_mean
+from manyeyes.experts.leave_out import RowsOfGroups, rows_of_each_group, solve_leaving_out, solve_on_landmarks
 from manyeyes.experts.weights import class_weights
 
-# Widths in units of the median squared distance, ridge strengths in units of the kernel's diagonal (1).
-WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-4.0, 1.5, 0.5))
+# Widths in units of the median squared distance; a wide kernel is all but linear.
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# Ridge strengths, for a kernel of the median width, in units of its diagonal (1); a wide kernel's signal is fainter.
+STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-3.0, 1.5, 0.5))
+# What a block of another tap counts, in units of a final one. Nothing is among them: few photos may want that.
+TAP_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+# Squared distances below this are those of copies, up to rounding.
+NEAR = 1e-5
+# Where the search begins: at what is most often best.
+START = {"width": 2.0, "strength": STRENGTHS[2], "tap_weight": 1.0}
 
 
 class KernelRidge(LogProbaClassifier):
@@ -30,6 +43,7 @@ class KernelRidge(LogProbaClassifier):
     Parameters
     ----------
     blocks : widths of the blocks, side by side in X; None for a single block.
+    taps : for each block the tap it was read at; None when all are final features.
     class_weight : None, "balanced", or a dict class → weight.
     landmarks : rows that span the kernel; with no more rows than that it is exact.
     random_state : seed of the choice of landmarks.
@@ -38,7 +52,8 @@ class KernelRidge(LogProbaClassifier):
     ----------
     classes_ : (C,), sorted.
     gamma_, strength_, temperature_ : kernel exp(-gamma d²), ridge strength, divisor of the outputs.
-    landmarks_, coef_, intercept_ : (m, D) prepared rows, (m, C), (C,).
+    tap_shares_ : of each tap in d², in the order in which the taps first occur.
+    landmarks_, coef_, intercept_ : (m, D) float16 prepared rows, (m, C), (C,).
     out_of_fold_ : (n, C) leave-one-out log-probabilities of the training rows.
 
     >>> import numpy as np
@@ -50,11 +65,13 @@ class KernelRidge(LogProbaClassifier):
     def __init__(
         self,
         blocks: tuple[int, ...] | None = None,
+        taps: tuple[str, ...] | None = None,
         class_weight: ClassWeight = None,
         landmarks: int = 3000,
         random_state: int = 0,
     ) -> None:
         self.blocks = blocks
+        self.taps = taps
         self.class_weight = class_weight
         self.landmarks = landmarks
         self.random_state = random_state
@@ -66,114 +83,113 @@ class KernelRidge(LogProbaClassifier):
         check_consistent_length(X, groups)
         weights = class_weights(self.class_weight, self.classes_, labels)
         judges = weights * judged(labels, groups)
-        rows = self._prepare(X)
         targets = np.eye(len(self.classes_))[labels]
-        self.intercept_ = np.average(targets, axis=0, weights=weights)
-        self.landmarks_ = rows[self._choose_landmarks(len(rows))]
-        distances = _squared_distances(rows, self.landmarks_)
-        exact = len(rows) == len(self.landmarks_)
-        between = distances if exact else _squared_distances(self.landmarks_, self.landmarks_)
-        typical = float(np.median(distances[distances > 1e-9])) if (distances > 1e-9).any() else 1.0
+        self.intercept_: FloatArray = np.average(targets, axis=0, weights=weights)
+        problem = _Problem(targets - self.intercept_, self.intercept_, labels, weights, judges, groups)
 
-        best = np.inf
-        for width in WIDTHS:
-            gamma = 1 / (width * typical)
-            kernel = np.exp(-gamma * distances)
-            ridge = _LeaveOneOut(kernel, np.exp(-gamma * between), targets - self.intercept_, weights, groups)
-            for strength in STRENGTHS:
-                outputs = ridge.outputs(strength) + self.intercept_
-                temperature = fit_temperature(outputs, labels, judges)
-                log_proba = tempered(outputs, temperature)
-                loss = log_loss(log_proba, labels, judges)
-                if loss < best:
-                    best = loss
-                    self.gamma_, self.strength_, self.temperature_ = gamma, strength, temperature
-                    self.out_of_fold_ = log_proba
-                    self.coef_ = ridge.coefficients(strength)
+        rows = prepare(X, *self._layout(X.shape[1]))
+        chosen = self._choose_landmarks(len(rows))
+        # What a bundle keeps; a rounding of half a thousandth changes no prediction.
+        self.landmarks_ = rows[chosen].astype(np.float16)
+        between = self._distances(self.landmarks_.astype(np.float32))
+        self._tune(between, problem.select(chosen))
+        if len(rows) == len(chosen):
+            outputs, self.coef_ = problem.solve(self._kernel(between), self.strength_)
+        else:
+            to_landmarks = self._kernel(self._distances(rows))
+            outputs, self.coef_ = solve_on_landmarks(
+                to_landmarks, self._kernel(between), problem.targets, self.strength_, weights, problem.together
+            )
+        self.temperature_, self.out_of_fold_ = problem.calibrated(outputs)
         return self
 
     def predict_log_proba(self, X: Any) -> FloatArray:
         check_is_fitted(self)
-        rows = self._prepare(validate_data(self, X, reset=False, dtype=[np.float32, np.float64]))
-        kernel = np.exp(-self.gamma_ * _squared_distances(rows, self.landmarks_))
-        return tempered(kernel @ self.coef_ + self.intercept_, self.temperature_)
+        X = validate_data(self, X, reset=False, dtype=[np.float32, np.float64])
+        return self._log_proba(self._distances(prepare(X, *self._layout(X.shape[1]))))
 
-    def _prepare(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Signed square root, then each block to length 1/√(number of blocks): distances come out as the mean.
+    def log_proba_without(self, X: Any, block: int) -> FloatArray:
+        """Log-probabilities (n, C) if the block of this index said nothing: it is as far from every landmark."""
+        check_is_fitted(self)
+        widths, taps = self._layout(X.shape[1])
+        rows = prepare(X, widths, taps)
+        columns = np.split(np.arange(X.shape[1]), np.cumsum(widths)[:-1])[block]
+        distances = self._distances(rows)
+        own = squared_distances(rows[:, columns], self.landmarks_[:, columns].astype(np.float32))
+        distances[list(dict.fromkeys(taps)).index(taps[block])] += own.mean(axis=1, keepdims=True) - own
+        return self._log_proba(distances)
 
-        Rounded to float32, which halves what a bundle holds; all arithmetic on it is done in float64.
-        """
-        widths = self.blocks or (X.shape[1],)
-        if sum(widths) != X.shape[1]:
-            raise ValueError(f"blocks {widths} want {sum(widths)} columns, X has {X.shape[1]}")
-        rooted = np.sign(X) * np.sqrt(np.abs(X, dtype=np.float64))
-        for block in np.split(rooted, np.cumsum(widths)[:-1], axis=1):
-            length = np.linalg.norm(block, axis=1, keepdims=True) * np.sqrt(len(widths))
-            np.divide(block, length, out=block, where=length > 0)
-        prepared: npt.NDArray[np.float32] = rooted.astype(np.float32)
-        return prepared
+    def _log_proba(self, distances: list[Rows]) -> FloatArray:
+        return tempered(self._kernel(distances) @ self.coef_ + self.intercept_, self.temperature_)
+
+    def _layout(self, columns: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        widths = self.blocks or (columns,)
+        if sum(widths) != columns:
+            raise ValueError(f"blocks {widths} want {sum(widths)} columns, X has {columns}")
+        return widths, self.taps or (FINAL,) * len(widths)
 
     def _choose_landmarks(self, count: int) -> npt.NDArray[np.int64]:
         if count <= self.landmarks:
             return np.arange(count)
         return np.sort(np.random.default_rng(self.random_state).choice(count, self.landmarks, replace=False))
 
+    def _distances(self, rows: Rows) -> list[Rows]:
+        """For each tap the squared distances of prepared rows to the landmarks."""
+        return tap_distances(rows, self.landmarks_.astype(np.float32), *self._layout(rows.shape[1]))
 
-class _LeaveOneOut:
-    """Weighted ridge on the kernel's feature map, all strengths from one eigendecomposition.
+    def _kernel(self, distances: list[Rows]) -> FloatArray:
+        mean = weighted_mean(distances, self.tap_shares_)
+        kernel: FloatArray = np.exp(np.multiply(mean, -self.gamma_, dtype=np.float64))
+        return kernel
 
-    With K_mm = L Lᵀ, features Φ = K_nm L⁻ᵀ and S(λ) = (ΦᵀWΦ + λI)⁻¹, the prediction for row i when it is left out is
-    (ŷ_i - h_i y_i) / (1 - h_i), with h_i = w_i φ_iᵀ S φ_i. Rows of one group are left out together.
-    """
+    def _tune(self, distances: list[Rows], problem: "_Problem") -> None:
+        """Choose width, strength and the taps' weights by leave-one-out log loss."""
+        axes = {"width": WIDTHS, "strength": STRENGTHS, "tap_weight": TAP_WEIGHTS if len(distances) > 1 else (1.0,)}
 
-    def __init__(
-        self,
-        kernel: FloatArray,
-        between: FloatArray,
-        targets: FloatArray,
-        weights: FloatArray,
-        groups: Groups | None,
-    ) -> None:
-        factor = np.linalg.cholesky(between + 1e-7 * np.eye(len(between)))
-        self._to_landmarks = solve_triangular(factor, np.eye(len(factor)), lower=True).T
-        features = kernel @ self._to_landmarks
-        self._spectrum, self._basis = np.linalg.eigh((features * weights[:, None]).T @ features)
-        self._rotated = features @ self._basis
-        self._moment = self._rotated.T @ (targets * weights[:, None])
-        self._targets, self._weights = targets, weights
-        self._together = _rows_of_each_group(groups)
+        def loss(**point: float) -> float:
+            self._set(distances, **point)
+            outputs, _ = problem.solve(self._kernel(distances), self.strength_)
+            return log_loss(problem.calibrated(outputs)[1], problem.labels, problem.judges)
 
-    def outputs(self, strength: float) -> FloatArray:
-        """Leave-one-out predictions of all rows: (n, C)."""
-        shrunk = self._rotated / (self._spectrum + strength)
-        leverage = np.minimum(self._weights * np.einsum("ij,ij->i", shrunk, self._rotated), 1 - 1e-9)[:, None]
-        fitted = shrunk @ self._moment
-        result: FloatArray = (fitted - leverage * self._targets) / (1 - leverage)
-        for rows in self._together:
-            # The same for a block of rows: y - (I - H)⁻¹ (y - ŷ), H the block of the hat matrix.
-            hat = shrunk[rows] @ self._rotated[rows].T * self._weights[rows]
-            residual = self._targets[rows] - fitted[rows]
-            result[rows] = self._targets[rows] - np.linalg.solve((1 + 1e-9) * np.eye(len(rows)) - hat, residual)
-        return result
+        self._set(distances, **descend(loss, axes, START))
 
-    def coefficients(self, strength: float) -> FloatArray:
-        """Weights on the landmarks' kernel columns: (m, C)."""
-        in_features = self._basis @ (self._moment / (self._spectrum + strength)[:, None])
-        result: FloatArray = self._to_landmarks @ in_features
-        return result
+    def _set(self, distances: list[Rows], width: float, strength: float, tap_weight: float) -> None:
+        shares = np.array([1.0] + [tap_weight] * (len(distances) - 1))
+        self.tap_shares_: FloatArray = shares / shares.sum()
+        # The median of some tells that of all.
+        some = slice(None, None, len(distances[0]) // 500 + 1)
+        mean = weighted_mean([one[some] for one in distances], self.tap_shares_)
+        apart = mean[mean > NEAR]
+        self.gamma_ = 1 / (width * (float(np.median(apart)) if len(apart) else 1.0))
+        self.strength_ = strength / width
 
 
-def _rows_of_each_group(groups: Groups | None) -> list[npt.NDArray[np.int64]]:
-    """The rows of each group that has more than one."""
-    if groups is None:
-        return []
-    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    return [np.flatnonzero(index == group) for group in np.flatnonzero(counts > 1)]
+@dataclass(frozen=True)
+class _Problem:
+    """What the kernel is to be regressed on, (n, C), and how that is judged; ``judges`` and ``weights`` are (n,)."""
 
+    targets: FloatArray
+    intercept: FloatArray
+    labels: npt.NDArray[np.int64]
+    weights: FloatArray
+    judges: FloatArray
+    groups: Groups | None
 
-def _squared_distances(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> FloatArray:
-    """Between all rows of two matrices: (n, m). In float64, for close rows all but cancel."""
-    a, b = rows.astype(np.float64), others.astype(np.float64)
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :]
-    distances: FloatArray = np.maximum(squares - 2 * a @ b.T, 0)
-    return distances
+    @cached_property
+    def together(self) -> RowsOfGroups:
+        return rows_of_each_group(self.groups)
+
+    def select(self, rows: npt.NDArray[np.int64]) -> "_Problem":
+        groups = None if self.groups is None else self.groups[rows]
+        judges = self.judges[rows]
+        # A few landmarks may all be of classes that cannot be judged.
+        judges = judges if judges.any() else np.ones(len(rows))
+        return _Problem(self.targets[rows], self.intercept, self.labels[rows], self.weights[rows], judges, groups)
+
+    def solve(self, kernel: FloatArray, strength: float) -> tuple[FloatArray, FloatArray]:
+        return solve_leaving_out(kernel, self.targets, strength, self.weights, self.together)
+
+    def calibrated(self, outputs: FloatArray) -> tuple[float, FloatArray]:
+        """The temperature of left-out outputs, and the log-probabilities that it makes of them."""
+        temperature = fit_temperature(outputs + self.intercept, self.labels, self.judges)
+        return temperature, tempered(outputs + self.intercept, temperature)

@@ -8,17 +8,22 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from manyeyes.experts import ClassWeight, FloatArray, Groups
+from manyeyes.experts.calibration import log_loss
 from manyeyes.experts.classifier import LogProbaClassifier
-from manyeyes.experts.folds import folds, judged, spread_to_all_classes
+from manyeyes.experts.descent import descend
+from manyeyes.experts.folds import Rows, folds, judged, spread_to_all_classes
 from manyeyes.experts.weights import class_weights
 
 # From too strong to too weak for standardised columns of any backbone seen so far; the best is most often 1 to 10.
 STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-3.0, 2.5, 0.5))
+# The middle of what is most often best: the search goes up or down from here.
+START = STRENGTHS[6]
+# Held-out rows that tell one strength from another well enough.
+TELLING = 600
 # Multiply-adds of one pass over the rows below which one thread is fastest.
 SMALL = 1e8
 
@@ -71,16 +76,19 @@ class SoftmaxRegression(LogProbaClassifier):
         weights = class_weights(self.class_weight, self.classes_, labels)
         mean = X.mean(axis=0, dtype=np.float64)
         scale = _scales(X, mean, self.blocks or (X.shape[1],))
-        rows, to_columns = _sample_space((X - mean) / scale)
+        spanned, to_columns = _sample_space((X - mean) / scale)
 
-        strengths = STRENGTHS if self.C is None else (self.C,)
-        opinions = self._out_of_fold(rows, labels, weights, groups, strengths)
-        every = range(len(self.classes_))
+        # Single precision halves the time; the solver's tolerance is far above its rounding.
+        rows: npt.NDArray[np.float32] = spanned.astype(np.float32)
+        splits = [
+            (train, held)
+            for train, held in folds(labels, self.cv, self.random_state, groups)
+            if len(np.unique(labels[train])) > 1
+        ]
+        opinions = _Opinions(rows, labels, weights, splits, len(self.classes_))
         judges = weights * judged(labels, groups)
-        losses = [log_loss(labels, np.exp(one), sample_weight=judges, labels=every) for one in opinions]
-        best = int(np.argmin(losses))
-        self.C_ = strengths[best]
-        self.out_of_fold_: FloatArray = opinions[best]
+        self.C_ = _choose(opinions, judges) if self.C is None else self.C
+        self.out_of_fold_: FloatArray = opinions.of(self.C_, len(splits))
 
         coef, intercept = _as_softmax(_fit(rows, labels, weights, self.C_))
         self.coef_ = (coef @ to_columns) / scale
@@ -97,27 +105,54 @@ class SoftmaxRegression(LogProbaClassifier):
         logits: FloatArray = X @ self.coef_.T + self.intercept_
         return logits
 
-    def _out_of_fold(
+
+class _Opinions:
+    """Held-out rows' log-probabilities by fold and strength, each found when it is first asked for."""
+
+    def __init__(
         self,
-        rows: FloatArray,
+        rows: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int64],
         weights: FloatArray,
-        groups: Groups | None,
-        strengths: tuple[float, ...],
-    ) -> list[FloatArray]:
-        """For each strength the held-out rows' log-probabilities (n, C); uniform where no fold holds a row out."""
-        count = len(self.classes_)
-        opinions = [np.full((len(labels), count), -np.log(count)) for _ in strengths]
-        for train, held in folds(labels, self.cv, self.random_state, groups):
-            if len(np.unique(labels[train])) < 2:
-                continue
-            for opinion, strength in zip(opinions, strengths, strict=True):
-                fitted = _fit(rows[train], labels[train], weights[train], strength)
-                coef, intercept = _as_softmax(fitted)
-                # Not by predict_log_proba, which is -inf where a probability rounds to zero.
-                log_proba = log_softmax(rows[held] @ coef.T + intercept, axis=1)
-                opinion[held] = spread_to_all_classes(log_proba, fitted.classes_, count)
-        return opinions
+        splits: list[tuple[Rows, Rows]],
+        classes: int,
+    ) -> None:
+        self._rows, self.labels, self._weights = rows, labels, weights
+        self.splits, self._classes = splits, classes
+        self._known: dict[tuple[float, int], FloatArray] = {}
+
+    def of(self, strength: float, count: int) -> FloatArray:
+        """(n, C) from the first ``count`` folds; uniform for rows that none of them holds out."""
+        opinion = np.full((len(self.labels), self._classes), -np.log(self._classes))
+        for fold, (_, held) in enumerate(self.splits[:count]):
+            opinion[held] = self._of_fold(strength, fold)
+        return opinion
+
+    def _of_fold(self, strength: float, fold: int) -> FloatArray:
+        if (strength, fold) not in self._known:
+            train, held = self.splits[fold]
+            fitted = _fit(self._rows[train], self.labels[train], self._weights[train], strength)
+            coef, intercept = _as_softmax(fitted)
+            # Not by predict_log_proba, which is -inf where a probability rounds to zero.
+            log_proba = log_softmax((self._rows[held] @ coef.T + intercept).astype(np.float64), axis=1)
+            self._known[strength, fold] = spread_to_all_classes(log_proba, fitted.classes_, self._classes)
+        return self._known[strength, fold]
+
+
+def _choose(opinions: _Opinions, judges: FloatArray) -> float:
+    """The strength of least log loss on as many folds as hold out enough rows to tell."""
+    if not opinions.splits:
+        return START
+    held_out = np.cumsum([len(held) for _, held in opinions.splits])
+    count = int(np.searchsorted(held_out, TELLING, side="left")) + 1
+    held = np.concatenate([held for _, held in opinions.splits[:count]])
+    if not judges[held].any():
+        return START
+
+    def loss(C: float) -> float:
+        return log_loss(opinions.of(C, count)[held], opinions.labels[held], judges[held])
+
+    return descend(loss, {"C": STRENGTHS}, {"C": START})["C"]
 
 
 def _scales(X: FloatArray, mean: FloatArray, widths: tuple[int, ...]) -> FloatArray:
@@ -148,7 +183,9 @@ def _sample_space(X: FloatArray) -> tuple[FloatArray, FloatArray]:
     return vectors[:, kept] * roots, (vectors[:, kept] / roots).T @ X
 
 
-def _fit(rows: FloatArray, labels: npt.NDArray[np.int64], weights: FloatArray, strength: float) -> LogisticRegression:
+def _fit(
+    rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], weights: FloatArray, strength: float
+) -> LogisticRegression:
     # On small problems several threads of the BLAS wait for one another longer than they work.
     threads = 1 if rows.size * (labels.max() + 1) < SMALL else None
     with warnings.catch_warnings(), threadpool_limits(threads, "blas"):

@@ -76,6 +76,15 @@ def test_what_only_training_needs_is_left_out(table):
     assert not [name for name in arrays if "out_of_fold" in name]
 
 
+@pytest.mark.parametrize("name", FUSIONS.names())
+def test_every_fusion_predicts_as_before(table, name):
+    fusion = FUSIONS[name]().fit(table, np.array(["cat", "dog", "owl"] * 10))
+    back = there_and_back(fusion)
+    assert back.get_params() == fusion.get_params()
+    assert back.classes_.tolist() == ["cat", "dog", "owl"]
+    np.testing.assert_array_equal(back.predict_log_proba(table), fusion.predict_log_proba(table))
+
+
 @pytest.mark.parametrize("value", [LogisticRegression(), {1, 2}, print, np.array([1j]), np.array([print]), b"x"])
 def test_what_has_no_place_in_a_bundle_is_refused(value):
     with pytest.raises(BundleError, match="cannot be kept in a bundle"):
@@ -90,10 +99,10 @@ EXPERT = {"expert": "softmax", "parameters": {"dict": []}, "fitted": {}}
     [
         pytest.param({"expert": "os:system", "parameters": {"dict": []}, "fitted": {}}, id="import path"),
         pytest.param({"fusion": "subprocess:run", "parameters": {"dict": []}, "fitted": {}}, id="other import path"),
-        pytest.param({"gate": "manyeyes.gates.cnn:CnnGate", "widths": [1], "thumbnail": 32, "path": "m"}, id="gate"),
-        pytest.param({"gate": ["cnn"], "widths": [1], "thumbnail": 32, "path": "m"}, id="list for a name"),
-        pytest.param({"gate": "cnn", "widths": [1], "thumbnail": "x", "path": "m"}, id="word for a size"),
-        pytest.param({"gate": "cnn", "widths": [1], "thumbnail": 32, "path": "elsewhere"}, id="gate without tensors"),
+        pytest.param({"gate": "manyeyes.gates.cnn:CnnGate32", "widths": [1], "path": "m"}, id="gate"),
+        pytest.param({"gate": ["cnn32"], "widths": [1], "path": "m"}, id="list for a name"),
+        pytest.param({"gate": "cnn32", "widths": ["x"], "path": "m"}, id="word for a width"),
+        pytest.param({"gate": "cnn32", "widths": [1], "path": "elsewhere"}, id="gate without tensors"),
         pytest.param({"builtin": "print", "parameters": {}, "fitted": {}}, id="no such kind"),
         pytest.param({**EXPERT, "fusion": "mixture"}, id="two kinds at once"),
         pytest.param({**EXPERT, "fitted": {"__class__": "x"}}, id="class"),

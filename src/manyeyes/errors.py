@@ -13,6 +13,10 @@ class UnknownNameError(ManyEyesError, KeyError):
         return str(self.args[0])
 
 
+class ChoiceError(ManyEyesError, ValueError):
+    """Choices that exist, and do not go together."""
+
+
 class MissingExtraError(ManyEyesError, ImportError):
     """A feature needs an optional package that is not installed."""
 
@@ -51,6 +55,14 @@ class TooManyRejectedError(ManyEyesError, ValueError):
 
 class StoreError(ManyEyesError):
     """The feature store cannot be read or written."""
+
+
+class WordVectorError(ManyEyesError, ValueError):
+    """A file of word vectors that cannot be read as one."""
+
+
+class StudyError(ManyEyesError):
+    """A folder that is not a study, or where none can be written, or a study of which methods failed."""
 
 
 class BundleError(ManyEyesError):

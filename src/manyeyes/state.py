@@ -50,7 +50,7 @@ def pack(value: Any, arrays: Arrays, path: str = "model") -> Tree:
         return {"dict": [[pack(key, arrays), pack(item, arrays, f"{path}.{key}")] for key, item in value.items()]}
     if isinstance(value, Gate):
         arrays |= {f"{path}.{name}": tensor.numpy() for name, tensor in value.state_dict().items()}
-        return {"gate": _name(GATES, value), "widths": value.widths, "thumbnail": value.thumbnail, "path": path}
+        return {"gate": _name(GATES, value), "widths": value.widths, "path": path}
     if isinstance(value, BaseEstimator):
         for kind, registry in _KINDS.items():
             if name := _name(registry, value):
@@ -85,7 +85,7 @@ def _unpack(tree: Tree, arrays: Arrays) -> Any:
     if "dict" in tree:
         return {_unpack(key, arrays): _unpack(item, arrays) for key, item in tree["dict"]}
     if "gate" in tree:
-        gate: Gate = GATES[tree["gate"]](tree["widths"], tree["thumbnail"])
+        gate: Gate = GATES[tree["gate"]](tree["widths"])
         prefix = tree["path"] + "."
         gate.load_state_dict(
             {name.removeprefix(prefix): torch.from_numpy(a) for name, a in arrays.items() if name.startswith(prefix)}

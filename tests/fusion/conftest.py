@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from manyeyes.features.table import FeatureTable
+from manyeyes.features.table import FeatureTable, SourceLabels
 
 Labels = npt.NDArray[np.int64]
 Clouds = Callable[..., tuple[FeatureTable, Labels]]
@@ -27,5 +27,27 @@ def clouds() -> Clouds:
             noise = rng.normal(size=(rows, 4 + k))
             blocks["abcdefg"[k]] = (distance * centres[labels] + noise).astype(np.float32)
         return FeatureTable(blocks), labels
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def labelled(clouds: Clouds) -> Clouds:
+    """As ``clouds``, and the backbones of blocks a and b have source labels, which tell two classes apart.
+
+    Block c has none: its backbone has no source head.
+    """
+
+    def make(rows: int, classes: int = 3, seed: int = 0) -> tuple[FeatureTable, Labels]:
+        table, labels = clouds(rows, classes, (0.6, 0.6, 0.6), seed)
+        rng = np.random.default_rng(seed)
+        probability = np.tile(np.linspace(0.5, 0.02, 10, dtype=np.float32), (rows, 1))
+        source_labels = {}
+        for name in "ab":
+            index = rng.permuted(np.tile(np.arange(100, 110, dtype=np.int16), (rows, 1)), axis=1)
+            index[:, 0] = 7 * (labels % 2)
+            source_labels[name] = SourceLabels(index, probability)
+        thumbnails = rng.integers(0, 256, (rows, 64, 64, 3), np.uint8)
+        return FeatureTable(table.blocks, thumbnails, source_labels), labels
 
     return make

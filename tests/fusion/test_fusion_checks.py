@@ -13,9 +13,17 @@ from manyeyes.fusion import FUSIONS
 FAST = {"expert": "kernel-ridge"}
 ESTIMATORS = [
     FUSIONS["stacking"](**FAST),
+    FUSIONS["stacking-product"](**FAST),
+    FUSIONS["stacking-in-sample"](**FAST),
+    FUSIONS["stacking-product-in-sample"](**FAST),
     FUSIONS["best-single"](**FAST),
-    FUSIONS["concat-softmax"](),
-    FUSIONS["concat-kernel-ridge"](),
+    FUSIONS["greedy"](**FAST),
+    FUSIONS["class-precision"](**FAST),
+    FUSIONS["evidence"](),
+    FUSIONS["log-linear"](**FAST),
+    *(FUSIONS[name]() for name in FUSIONS.names() if name.startswith("concat+")),
+    FUSIONS["embedding-classifier"](),
+    FUSIONS["mixture"](gate="constant", training="joint"),
     *(FUSIONS["mixture"](gate=gate, **FAST) for gate in ("embedding", "constant", "uniform")),
 ]
 

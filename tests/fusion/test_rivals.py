@@ -5,12 +5,11 @@ import numpy.typing as npt
 import pytest
 
 from manyeyes.experts.calibration import tempered
-from manyeyes.experts.kernel_ridge import KernelRidge
-from manyeyes.experts.panel import ExpertPanel
+from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.best_single import BestSingle
-from manyeyes.fusion.concatenation import ConcatKernelRidge, ConcatSoftmax
+from manyeyes.fusion.concatenation import ConcatSoftmax
 from manyeyes.fusion.stacking import Stacking
 
 Labels = npt.NDArray[np.int64]
@@ -50,28 +49,37 @@ def test_best_single_is_chosen_out_of_fold(clouds: Clouds) -> None:
 @pytest.mark.parametrize("surer", ["a", "b"])
 def test_among_equally_accurate_experts_the_likelier_one_is_chosen(clouds: Clouds, surer: str) -> None:
     table, y = clouds(30, apart=[4.0, 4.0])
-    panel = ExpertPanel().fit(table, y)
-    for name, expert in zip(panel.names_, panel.experts_, strict=True):
-        expert.out_of_fold_ = tempered(8 * np.eye(3)[y], 1.0 if name == surer else 2.0)
-    assert BestSingle().fit(table, y, panel=panel).chosen_ == surer
+    lesson = Lesson(table, y)
+    for name in "ab":
+        lesson.expert("softmax", (name,)).out_of_fold_ = tempered(8 * np.eye(3)[y], 1.0 if name == surer else 2.0)
+    assert BestSingle().fit_lesson(lesson).chosen_ == surer
 
 
 def test_accuracy_counts_before_likelihood(clouds: Clouds) -> None:
     table, y = clouds(30, apart=[4.0, 4.0])
-    panel = ExpertPanel().fit(table, y)
-    timid, sure = panel.experts_
+    lesson = Lesson(table, y)
+    timid, sure = (lesson.expert("softmax", (name,)) for name in "ab")
     timid.out_of_fold_ = np.log(np.full((30, 3), 0.3) + 0.1 * np.eye(3)[y])
     claimed = np.where(np.arange(30) < 3, (y + 1) % 3, y)
     sure.out_of_fold_ = np.log(np.full((30, 3), 0.01) + 0.97 * np.eye(3)[claimed])
     right = [expert.out_of_fold_[np.arange(30), y].mean() for expert in (timid, sure)]
     assert right[0] < right[1]
-    assert BestSingle().fit(table, y, panel=panel).chosen_ == "a"
+    assert BestSingle().fit_lesson(lesson).chosen_ == "a"
 
 
-def test_concatenation_is_one_expert_on_all_columns(clouds: Clouds) -> None:
+def test_rivals_of_one_lesson_share_their_experts(clouds: Clouds) -> None:
     table, y = clouds(60)
-    X = table.concatenated()
-    softmax, ridge = ConcatSoftmax().fit(table, y), ConcatKernelRidge().fit(table, y)
-    for model, expert in ((softmax, SoftmaxRegression((4, 5, 6))), (ridge, KernelRidge((4, 5, 6)))):
-        expected = tempered(expert.fit(X, y).predict_log_proba(X), model.temperature_)
-        assert np.array_equal(model.predict_log_proba(table), expected)
+    heard: list[str] = []
+    lesson = Lesson(table, y, fitted=heard.append)
+    shared = [model.fit_lesson(lesson) for model in (BestSingle(), Stacking(), ConcatSoftmax())]
+    assert heard == ["softmax on a", "softmax on b", "softmax on c", "softmax on 3 blocks"]
+    for model in shared:
+        alone = type(model)().fit(table, y)
+        assert np.array_equal(model.predict_log_proba(table), alone.predict_log_proba(table))
+
+
+def test_a_lesson_with_other_weights_or_another_seed_is_refused(clouds: Clouds) -> None:
+    table, y = clouds(30)
+    for lesson in (Lesson(table, y, class_weight="balanced"), Lesson(table, y, random_state=1)):
+        with pytest.raises(ValueError, match=r"the lesson has class_weight=.*, Stacking has class_weight=None and"):
+            Stacking().fit_lesson(lesson)

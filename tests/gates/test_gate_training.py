@@ -10,11 +10,23 @@ from scipy.special import log_softmax, logsumexp, softmax
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates import GATES
-from manyeyes.gates.training import TrainedGate, log_weights, mixture_loss, train_gate
+from manyeyes.gates.cnn import CnnGate
+from manyeyes.gates.gate import Gate
+from manyeyes.gates.mixing import Space, pool
+from manyeyes.gates.training import TrainedGate, log_weights, mixture_loss, pool_loss, train_gate
 
 MakeTable = Callable[..., FeatureTable]
 FloatArray = npt.NDArray[np.float64]
 CLASSES = 3
+
+
+class CnnGate8(CnnGate):
+    """As the paper's, and small enough for tests."""
+
+    side = 8
+
+
+KINDS: dict[str, type[Gate]] = {**{name: GATES[name] for name in ("uniform", "constant", "embedding")}, "cnn": CnnGate8}
 
 
 @dataclass(frozen=True)
@@ -25,10 +37,10 @@ class Lesson:
     opinions: FloatArray
     labels: npt.NDArray[np.int64]
 
-    def train(self, name: str, rows: slice, seed: int = 0) -> TrainedGate:
+    def train(self, name: str, rows: slice, seed: int = 0, space: Space = "probability") -> TrainedGate:
         labels = self.labels[rows]
         return train_gate(
-            GATES[name], self.table[rows], self.opinions[rows], labels, np.ones(len(labels)), thumbnail=8, seed=seed
+            KINDS[name], self.table[rows], self.opinions[rows], labels, np.ones(len(labels)), seed=seed, space=space
         )
 
     def mixed(self, weights: FloatArray, rows: slice) -> FloatArray:
@@ -151,7 +163,7 @@ def test_sharpening_alone_is_no_reason_to_leave_the_start(noise: MakeTable, name
     assert np.exp(weights).max() < 0.9
 
 
-@pytest.mark.parametrize("name", GATES.names())
+@pytest.mark.parametrize("name", KINDS)
 def test_the_seed_decides_and_no_other_dice_are_thrown(noise: MakeTable, two_worlds: Lesson, name: str) -> None:
     torch.manual_seed(7)
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
@@ -172,17 +184,15 @@ def test_another_seed_is_another_gate(two_worlds: Lesson) -> None:
     assert not np.array_equal(one.held_out, other.held_out)
 
 
-@pytest.mark.parametrize("name", GATES.names())
+@pytest.mark.parametrize("name", KINDS)
 def test_where_nothing_can_be_held_out_the_gate_stays_uniform(noise: MakeTable, name: str) -> None:
     lesson = equals(0, noise, rows=CLASSES)
-    trained = train_gate(
-        GATES[name], lesson.table, lesson.opinions, np.arange(CLASSES), np.ones(CLASSES), thumbnail=8, seed=0
-    )
+    trained = train_gate(KINDS[name], lesson.table, lesson.opinions, np.arange(CLASSES), np.ones(CLASSES), seed=0)
     assert trained.epochs == 0
     np.testing.assert_allclose(np.exp(trained.held_out), 0.5, atol=5e-4)
 
 
-@pytest.mark.parametrize("name", GATES.names())
+@pytest.mark.parametrize("name", KINDS)
 def test_one_expert_leaves_nothing_to_learn(noise: MakeTable, name: str) -> None:
     lesson = equals(0, noise, rows=40)
     alone = Lesson(lesson.table.select(["block0"]), lesson.opinions[:, :1], lesson.labels)
@@ -220,3 +230,21 @@ def test_its_gradient_is_weight_minus_responsibility() -> None:
     responsibilities = (logits.detach() + likelihood).softmax(dim=1)
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, weights - responsibilities)
+
+
+def test_the_pools_loss_is_that_of_the_normalised_product() -> None:
+    rng = np.random.default_rng(0)
+    a, c = softmax(rng.normal(size=(5, 3)), axis=1), softmax(rng.normal(size=(5, 3, 4)), axis=2)
+    labels = rng.integers(0, 4, 5)
+    product = np.prod(c ** a[:, :, None], axis=1)
+    expected = -np.log((product / product.sum(axis=1, keepdims=True))[np.arange(5), labels])
+    loss = pool_loss(torch.from_numpy(np.log(a)), torch.from_numpy(np.log(c)), torch.from_numpy(labels))
+    np.testing.assert_allclose(loss, expected)
+
+
+def test_in_log_space_it_learns_whom_to_trust_as_well(two_worlds: Lesson) -> None:
+    trained = two_worlds.train("embedding", TRAIN, space="log")
+    weights = log_weights(trained.gate, two_worlds.table[TEST])
+    gated, plain = (pool(one, two_worlds.opinions[TEST]) for one in (weights, np.full_like(weights, np.log(0.5))))
+    assert trained.epochs > 0
+    assert two_worlds.accuracy(gated, TEST) > two_worlds.accuracy(plain, TEST) + 0.1

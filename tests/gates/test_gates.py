@@ -30,8 +30,8 @@ def stirred(gate: Gate, seed: int = 0, scale: float = 1.0) -> Gate:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.floats(0, 30), st.integers(0, 5))
 def test_weights_sum_to_one(noise: MakeTable, name: str, widths: list[int], scale: float, seed: int) -> None:
-    table = noise(3, widths, side=16, seed=seed)
-    gate = stirred(GATES[name].for_table(table, thumbnail=8), seed, scale)
+    table = noise(3, widths, seed=seed)
+    gate = stirred(GATES[name].for_table(table), seed, scale)
     weights = np.exp(log_weights(gate, table))
     assert weights.shape == (3, len(widths))
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
@@ -40,14 +40,14 @@ def test_weights_sum_to_one(noise: MakeTable, name: str, widths: list[int], scal
 @every_gate
 def test_a_new_gate_trusts_all_alike(noise: MakeTable, name: str) -> None:
     table = noise(50, [8, 300, 1, 40])
-    gate = GATES[name].for_table(table, 32)
+    gate = GATES[name].for_table(table)
     np.testing.assert_allclose(np.exp(log_weights(gate, table)), 0.25, atol=5e-4)
 
 
 @every_gate
 def test_one_expert_has_all_the_weight(noise: MakeTable, name: str) -> None:
     table = noise(4, [5])
-    gate = stirred(GATES[name].for_table(table, 32), scale=5)
+    gate = stirred(GATES[name].for_table(table), scale=5)
     np.testing.assert_allclose(np.exp(log_weights(gate, table)), 1)
 
 
@@ -55,9 +55,9 @@ def test_one_expert_has_all_the_weight(noise: MakeTable, name: str) -> None:
 @pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2]])
 def test_permuted_blocks_have_permuted_weights(noise: MakeTable, name: str, order: list[int]) -> None:
     table = noise(6, [3, 5, 4])
-    gate = stirred(GATES[name].for_table(table, 32))
+    gate = stirred(GATES[name].for_table(table))
     permuted = table.select([f"block{k}" for k in order])
-    other = GATES[name].for_table(permuted, 32)
+    other = GATES[name].for_table(permuted)
     other.load_state_dict(permuted_state(gate, other, order))
     np.testing.assert_allclose(log_weights(other, permuted), log_weights(gate, table)[:, order], atol=1e-5)
 
@@ -76,18 +76,18 @@ def permuted_state(gate: Gate, other: Gate, order: list[int]) -> dict[str, torch
 
 
 @every_gate
-def test_widths_thumbnail_and_state_are_the_whole_gate(noise: MakeTable, name: str) -> None:
+def test_widths_and_state_are_the_whole_gate(noise: MakeTable, name: str) -> None:
     table = noise(6, [3, 5])
-    gate = stirred(GATES[name].for_table(table, 64))
-    again = GATES[name](gate.widths, gate.thumbnail)
+    gate = stirred(GATES[name].for_table(table))
+    again = GATES[name](gate.widths)
     again.load_state_dict(gate.state_dict())
     assert np.array_equal(log_weights(again, table), log_weights(gate, table))
 
 
 @every_gate
 def test_many_photos_are_weighed_as_one_by_one(noise: MakeTable, name: str) -> None:
-    table = noise(1030, [3, 5], side=8)
-    gate = stirred(GATES[name].for_table(table, 8))
+    table = noise(1030, [3, 5])
+    gate = stirred(GATES[name].for_table(table))
     rows = [0, 511, 512, 1029]
     alone = np.concatenate([log_weights(gate, table[[row]]) for row in rows])
     np.testing.assert_allclose(log_weights(gate, table)[rows], alone, atol=1e-5)
@@ -96,11 +96,17 @@ def test_many_photos_are_weighed_as_one_by_one(noise: MakeTable, name: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "features", "thumbnails"),
-    [("cnn", False, True), ("embedding", True, False), ("constant", False, False), ("uniform", False, False)],
+    [
+        ("cnn32", False, True),
+        ("cnn64", False, True),
+        ("embedding", True, False),
+        ("constant", False, False),
+        ("uniform", False, False),
+    ],
 )
 def test_what_each_gate_sees(noise: MakeTable, name: str, features: bool, thumbnails: bool) -> None:
     table, other = noise(5, [3, 4]), noise(5, [3, 4], seed=1)
-    gate = stirred(GATES[name].for_table(table, 32))
+    gate = stirred(GATES[name].for_table(table))
     before = log_weights(gate, table)
     for changed, matters in (
         (FeatureTable(other.blocks, table.thumbnails), features),
@@ -112,4 +118,4 @@ def test_what_each_gate_sees(noise: MakeTable, name: str, features: bool, thumbn
 @pytest.mark.parametrize("name", ["embedding", "constant", "uniform"])
 def test_gates_that_look_at_no_photo_want_no_thumbnails(noise: MakeTable, name: str) -> None:
     table = FeatureTable(noise(5, [3, 4]).blocks)
-    assert log_weights(GATES[name].for_table(table, 32), table).shape == (5, 2)
+    assert log_weights(GATES[name].for_table(table), table).shape == (5, 2)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Lesson, PanelFusion
+from manyeyes.fusion.fusion import PanelFusion
 
 
 class BestSingle(PanelFusion):
@@ -29,8 +30,8 @@ class BestSingle(PanelFusion):
         right = np.average(opinions.argmax(axis=2) == labels[:, None], axis=0, weights=weights)
         likelihood = np.average(opinions[np.arange(len(labels)), :, labels], axis=0, weights=weights)
         best = max(range(len(right)), key=lambda k: (right[k], likelihood[k]))
-        self.chosen_ = self.blocks_[best]
+        self.chosen_ = self.panel_.names_[best]
         return opinions[:, best]
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
-        return self.panel_.experts_[self.blocks_.index(self.chosen_)].predict_log_proba(table.blocks[self.chosen_])
+        return self.panel_.opinion(self.panel_.names_.index(self.chosen_), table)

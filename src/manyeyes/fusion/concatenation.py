@@ -2,14 +2,15 @@
 
 from typing import ClassVar
 
-from manyeyes.experts import EXPERTS, ClassWeight, Expert, FloatArray
+from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.fusion import Fusion, Lesson
+from manyeyes.fusion.fusion import Fusion
 
 
 class _Concatenation(Fusion):
-    """One expert on the concatenated blocks; a panel handed to ``fit`` is of no use to it.
+    """One expert on the concatenated blocks.
 
     Parameters
     ----------
@@ -17,7 +18,7 @@ class _Concatenation(Fusion):
 
     Attributes (beside those of every fusion)
     ----------
-    expert_ : the fitted expert.
+    panel_ : a panel of the one expert.
     """
 
     # Name of the expert, which must take ``blocks``.
@@ -27,15 +28,12 @@ class _Concatenation(Fusion):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
-        widths = tuple(block.shape[1] for block in lesson.table.blocks.values())
-        make = EXPERTS[self.expert]
-        expert: Expert = make(blocks=widths, class_weight=self.class_weight, random_state=self.random_state)
-        self.expert_ = expert.fit(lesson.table.concatenated(), lesson.y, lesson.groups)
-        return self.expert_.out_of_fold_
+    def _fit(self, lesson: Lesson) -> FloatArray:
+        self.panel_ = ExpertPanel(((self.expert, tuple(self.blocks_)),)).fit(lesson)
+        return self.panel_.out_of_fold_[:, 0]
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
-        return self.expert_.predict_log_proba(table.concatenated())
+        return self.panel_.opinion(0, table)
 
 
 class ConcatSoftmax(_Concatenation):
@@ -44,7 +42,37 @@ class ConcatSoftmax(_Concatenation):
     expert = "softmax"
 
 
+class ConcatSvm(_Concatenation):
+    """Linear support vector machine on L2-normalised blocks."""
+
+    expert = "linear-svm"
+
+
+class ConcatRawSvm(_Concatenation):
+    """Linear support vector machine on the columns as they are: the paper's all+SVM."""
+
+    expert = "raw-linear-svm"
+
+
+class ConcatPcaSvm(_Concatenation):
+    """Linear support vector machine on 1,000 principal components of L2-normalised blocks."""
+
+    expert = "pca-linear-svm"
+
+
+class ConcatRidge(_Concatenation):
+    """Ridge regression on L2-normalised blocks."""
+
+    expert = "ridge"
+
+
 class ConcatKernelRidge(_Concatenation):
     """RBF kernel ridge on the mean of the blocks' squared distances."""
 
     expert = "kernel-ridge"
+
+
+class ConcatLda(_Concatenation):
+    """Shrinkage linear discriminant analysis on L2-normalised blocks."""
+
+    expert = "lda"

@@ -1,34 +1,19 @@
 """What every fusion is: a scikit-learn classifier on a feature table, or on a plain array as its only block."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
+from manyeyes.backbones.nets import FINAL
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
-from manyeyes.experts.folds import judged
-from manyeyes.experts.panel import ExpertPanel
-from manyeyes.experts.weights import class_weights
+from manyeyes.experts.lesson import Lesson
+from manyeyes.experts.panel import ExpertPanel, Member
 from manyeyes.features.table import FeatureTable
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a fusion learns from: n photos with their labels y, as indices into the classes too, weights, and groups.
-
-    The weights are those of the classes, and 0 for rows that cannot be judged out of fold.
-    """
-
-    table: FeatureTable
-    y: npt.NDArray[Any]
-    labels: npt.NDArray[np.int64]
-    weights: FloatArray
-    groups: Groups | None
 
 
 class Fusion(LogProbaClassifier):
@@ -43,32 +28,45 @@ class Fusion(LogProbaClassifier):
     temperature_ : what the log-probabilities are divided by.
     """
 
+    # Where the backbones are read whose blocks it uses, if the table has them.
+    taps: ClassVar[tuple[str, ...]] = (FINAL,)
+
     class_weight: ClassWeight
     random_state: int
 
-    def fit(self, X: Any, y: Any, groups: Groups | None = None, panel: ExpertPanel | None = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Groups | None = None) -> Self:
         """Fit to a feature table (or an (n, D) array) and labels (n,).
 
-        Rows that share one of ``groups`` (n,) are never on both sides of an inner fold. ``panel`` may hand over experts
-        that were already fitted on just these rows, so that several fusions share them.
+        Rows that share one of ``groups`` (n,) are never on both sides of an inner fold.
         """
         if isinstance(X, FeatureTable):
             check_consistent_length(X, y)
             y = column_or_1d(y, warn=True)
-            self.n_features_in_ = X.shape[1]
             table = X
         else:
             X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
             table = FeatureTable({"features": X})
-        labels = self._learn_classes(y)
-        self.blocks_ = list(table.names)
-        if panel is not None and panel.names_ != self.blocks_:
-            theirs, ours = ", ".join(panel.names_), ", ".join(self.blocks_)
-            raise ValueError(f"the panel's blocks are {theirs}, the feature table's {ours}: fit it on the same table")
-        check_consistent_length(labels, groups)
-        weights = class_weights(self.class_weight, self.classes_, labels) * judged(labels, groups)
-        out_of_fold = self._fit(Lesson(table, y, labels, weights, groups), panel)
-        self.temperature_ = fit_temperature(out_of_fold, labels, weights)
+        self._learn_classes(y)
+        return self.fit_lesson(Lesson(table, y, groups, self.class_weight, self.random_state))
+
+    def fit_lesson(self, lesson: Lesson) -> Self:
+        """Fit to a lesson that several fusions share, so that the experts which they share are fitted only once."""
+        if (lesson.class_weight, lesson.random_state) != (self.class_weight, self.random_state):
+            raise ValueError(
+                f"the lesson has class_weight={lesson.class_weight!r} and random_state={lesson.random_state}, "
+                f"{type(self).__name__} has class_weight={self.class_weight!r} and random_state={self.random_state}"
+            )
+        self.classes_ = lesson.classes
+        self.blocks_ = lesson.table.names_of(self.taps)
+        if not self.blocks_:
+            raise ValueError(f"{type(self).__name__} wants blocks of {' or '.join(self.taps)} features, found none")
+        self.n_features_in_ = sum(lesson.table.blocks[name].shape[1] for name in self.blocks_)
+        honest = self._fit(lesson)
+        is_judged = np.isfinite(honest).all(axis=1)
+        if is_judged.any():
+            self.temperature_ = fit_temperature(honest[is_judged], lesson.labels[is_judged], lesson.weights[is_judged])
+        else:
+            self.temperature_ = 1.0
         return self
 
     def predict_log_proba(self, X: Any) -> FloatArray:
@@ -76,8 +74,11 @@ class Fusion(LogProbaClassifier):
         return tempered(self._log_proba(self._table(X)), self.temperature_)
 
     @abstractmethod
-    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
-        """Learn; return log-probabilities (n, C) of the training rows by what had not seen them."""
+    def _fit(self, lesson: Lesson) -> FloatArray:
+        """Learn from the blocks of ``blocks_``.
+
+        Return log-probabilities (n, C) of the training rows by what had not seen them, NaN for rows that all saw.
+        """
 
     @abstractmethod
     def _log_proba(self, table: FeatureTable) -> FloatArray:
@@ -88,7 +89,7 @@ class Fusion(LogProbaClassifier):
             X = FeatureTable({"features": validate_data(self, X, reset=False, dtype=[np.float32, np.float64])})
         if missing := set(self.blocks_) - set(X.names):
             raise ValueError(f"the feature table lacks the blocks {', '.join(sorted(missing))}")
-        table: FeatureTable = X.select(self.blocks_)
+        table: FeatureTable = X if list(X.names) == self.blocks_ else X.select(self.blocks_)
         if table.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"the blocks {', '.join(self.blocks_)} have {table.shape[1]} features in this table, "
@@ -98,7 +99,7 @@ class Fusion(LogProbaClassifier):
 
 
 class PanelFusion(Fusion):
-    """A fusion of experts, one a block, whose out-of-fold opinions it learns from.
+    """A fusion of experts, whose out-of-fold opinions it learns from.
 
     Attributes (beside those of every fusion)
     ----------
@@ -108,12 +109,13 @@ class PanelFusion(Fusion):
     expert: str
     panel_: ExpertPanel
 
-    def _fit(self, lesson: Lesson, panel: ExpertPanel | None) -> FloatArray:
-        if panel is None:
-            panel = ExpertPanel(self.expert, self.class_weight, self.random_state)
-            panel.fit(lesson.table, lesson.y, lesson.groups)
-        self.panel_ = panel
-        return self._fit_to_opinions(lesson, panel.out_of_fold_)
+    def _members(self) -> Sequence[Member]:
+        """Who sits on the panel: unless said otherwise, one expert for each block."""
+        return [(self.expert, (name,)) for name in self.blocks_]
+
+    def _fit(self, lesson: Lesson) -> FloatArray:
+        self.panel_ = ExpertPanel(tuple(self._members())).fit(lesson)
+        return self._fit_to_opinions(lesson, self.panel_.out_of_fold_)
 
     @abstractmethod
     def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ GATES = Registry(
         "uniform": "manyeyes.gates.uniform:UniformGate",
         "constant": "manyeyes.gates.constant:ConstantGate",
         "embedding": "manyeyes.gates.embedding:EmbeddingGate",
-        "cnn": "manyeyes.gates.cnn:CnnGate",
+        "cnn32": "manyeyes.gates.cnn:CnnGate32",
+        "cnn64": "manyeyes.gates.cnn:CnnGate64",
     },
 )

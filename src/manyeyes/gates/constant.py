@@ -16,8 +16,8 @@ class ConstantGate(Gate):
     # K numbers that may have to move by whole units; the nets' thousands of weights move by thousandths.
     learning_rate: ClassVar[float] = 1e-2
 
-    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
-        super().__init__(widths, thumbnail)
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__(widths)
         self.weights = nn.Parameter(torch.zeros(len(self.widths)))
 
     def look(self, table: FeatureTable) -> Tensor:

@@ -20,8 +20,8 @@ class EmbeddingGate(Gate):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
-        super().__init__(widths, thumbnail)
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__(widths)
         self.register_buffer("mean", torch.zeros(sum(self.widths)))
         self.register_buffer("scale", torch.ones(sum(self.widths)))
         self.maps = nn.ModuleList(nn.Linear(width, COORDINATES, bias=False) for width in self.widths)
@@ -37,6 +37,9 @@ class EmbeddingGate(Gate):
 
     def look(self, table: FeatureTable) -> Tensor:
         return (torch.from_numpy(table.concatenated()).float() - self.mean) / self.scale
+
+    def with_columns(self, seen: Tensor, columns: Tensor, values: Tensor) -> Tensor:
+        return seen.index_copy(1, columns, (values - self.mean[columns]) / self.scale[columns])
 
     def logits(self, seen: Tensor) -> Tensor:
         blocks = torch.split(seen, self.widths, dim=1)

@@ -13,8 +13,8 @@ from manyeyes.features.table import FeatureTable
 class Gate(nn.Module, ABC):
     """Weighs the K blocks of a feature table, in the table's order.
 
-    ``widths`` are the blocks' numbers of columns, ``thumbnail`` is the side in pixels, 32 or 64, for gates that look at
-    photos: with these and the ``state_dict`` a gate is whole. A new gate equals the uniform gate.
+    ``widths`` are the blocks' numbers of columns: with these and the ``state_dict`` a gate is whole. A new gate equals
+    the uniform gate.
     """
 
     # Whether there is anything to learn.
@@ -22,15 +22,14 @@ class Gate(nn.Module, ABC):
     # Adam's step size: how far a weight moves in one step, whatever its gradient.
     learning_rate: ClassVar[float] = 3e-4
 
-    def __init__(self, widths: Sequence[int], thumbnail: int) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.widths = [int(width) for width in widths]
-        self.thumbnail = int(thumbnail)
 
     @classmethod
-    def for_table(cls, table: FeatureTable, thumbnail: int) -> Self:
+    def for_table(cls, table: FeatureTable) -> Self:
         """A new gate for tables like this one, which knows the table's means and scales if it uses them."""
-        gate = cls([block.shape[1] for block in table.blocks.values()], thumbnail)
+        gate = cls([block.shape[1] for block in table.blocks.values()])
         gate.standardise(table)
         return gate
 
@@ -40,6 +39,13 @@ class Gate(nn.Module, ABC):
     @abstractmethod
     def look(self, table: FeatureTable) -> Tensor:
         """What the gate sees of n photos, as one tensor of n rows: taken once, and cut into batches in training."""
+
+    def with_columns(self, seen: Tensor, columns: Tensor, values: Tensor) -> Tensor:
+        """What it would have seen had these columns of the blocks, side by side, held these values, (B, columns).
+
+        Training goes through this into what the values were made from. A gate that sees no blocks sees the same.
+        """
+        return seen
 
     @abstractmethod
     def logits(self, seen: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Files to pixels: which photos there are, and one way to open each of them."""
 
+from manyeyes.images.datasets import DATASETS, read_dataset
 from manyeyes.images.photo import MAX_PIXELS, Photo, Reason, Rejected, decode, open_photo, read_bytes
 from manyeyes.images.photoset import PhotoSet
 from manyeyes.images.rejects import check_rejected, write_rejected
@@ -7,6 +8,7 @@ from manyeyes.images.sources import list_photos, read_photos
 from manyeyes.images.thumbnail import thumbnail
 
 __all__ = [
+    "DATASETS",
     "MAX_PIXELS",
     "Photo",
     "PhotoSet",
@@ -17,6 +19,7 @@ __all__ = [
     "list_photos",
     "open_photo",
     "read_bytes",
+    "read_dataset",
     "read_photos",
     "thumbnail",
     "write_rejected",

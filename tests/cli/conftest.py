@@ -71,6 +71,6 @@ def trained(made_world, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MANYEYES_HOME", str(made_world.home))
-        model = ManyEyesClassifier(zoo=made_world.fast_zoo, gate="embedding")
+        model = ManyEyesClassifier(zoo=made_world.fast_zoo, fusion="mixture", gate="embedding")
         model.fit(made_world.paths, made_world.labels).save(folder)
     return folder

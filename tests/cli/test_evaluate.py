@@ -74,13 +74,13 @@ def test_nothing_but_broken_files_is_refused(run, trained, tmp_path):
 def test_numbers_for_classes_keep_their_order(run, world, tmp_path):
     """As text "10" comes before "2"."""
     number = {"apple": 10, "leaf": 2, "sea": -1}
-    model = ManyEyesClassifier(zoo=world.fast_zoo, gate="uniform")
+    model = ManyEyesClassifier(zoo=world.fast_zoo)
     model.fit(world.paths, [number[label] for label in world.labels]).save(tmp_path / "model")
     for label, name in number.items():
         shutil.copytree(world.photos / label, tmp_path / "photos" / str(name))
     record = json.loads(run("evaluate", tmp_path / "model", tmp_path / "photos", "--json").out)
     assert record["classes"] == ["-1", "2", "10"]
-    assert record["scores"]["fused (mixture)"]["accuracy"] >= 0.9
+    assert record["scores"]["fused (auto)"]["accuracy"] >= 0.9
 
 
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater")
@@ -98,10 +98,10 @@ def test_many_classes_are_told_by_their_worst_mistakes(run, world, tmp_path):
 
 
 def test_a_fusion_without_experts_has_one_row(run, world, tmp_path):
-    model = ManyEyesClassifier(zoo=world.fast_zoo, fusion="concat-softmax").fit(world.paths, world.labels)
+    model = ManyEyesClassifier(zoo=world.fast_zoo, fusion="concat+softmax").fit(world.paths, world.labels)
     model.save(tmp_path / "model")
     record = json.loads(run("evaluate", tmp_path / "model", world.held_out, "--json").out)
-    assert list(record["scores"]) == ["fused (concat-softmax)"]
+    assert list(record["scores"]) == ["fused (concat+softmax)"]
 
 
 def test_photos_that_were_trained_on_are_told_of(run, trained, world):

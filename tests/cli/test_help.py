@@ -12,6 +12,7 @@ COMMANDS = [
     ["fit"],
     ["predict"],
     ["evaluate"],
+    ["study"],
     ["samples"],
     ["backbones"],
     ["backbones", "list"],

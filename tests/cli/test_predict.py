@@ -70,7 +70,7 @@ def test_csv_is_a_regular_table(run, trained, some, explain):
         assert float(sea["tint weight"]) + float(sea["edges weight"]) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize(("fusion", "votes"), [("stacking", 2), ("concat-softmax", 0)])
+@pytest.mark.parametrize(("fusion", "votes"), [("stacking", 2), ("concat+softmax", 0)])
 def test_explain_without_a_gate(run, world, tmp_path, fusion, votes):
     model = ManyEyesClassifier(zoo=world.fast_zoo, fusion=fusion).fit(world.paths, world.labels)
     model.save(tmp_path / "model")
@@ -78,6 +78,22 @@ def test_explain_without_a_gate(run, world, tmp_path, fusion, votes):
     assert [vote["weight"] for vote in record["votes"]] == [None] * votes
     for form in ([], ["--csv"]):
         assert run("predict", tmp_path / "model", "--explain", *form, world.paths[0]).status == 0
+
+
+def test_explain_tells_what_each_backbone_added(run, world, tmp_path):
+    model = ManyEyesClassifier(zoo=world.zoo).fit(world.paths, world.labels)
+    model.save(tmp_path / "model")
+    (record,) = json.loads(run("predict", tmp_path / "model", "--explain", "--json", world.paths[0]).out)
+    *backbones, everything = record["votes"]
+    assert everything["backbone"] == "all blocks: kernel-ridge" and everything["contributions"] == {}
+    assert [list(vote["contributions"]) for vote in backbones] == [["final"], ["final"], ["final", "second-order"]]
+    assert max(sum(vote["contributions"].values()) for vote in backbones) > 0
+    shown = run("predict", tmp_path / "model", "--explain", world.paths[0]).out
+    assert "(final " in shown and ", second-order " in shown
+    head, row = csv.reader(io.StringIO(run("predict", tmp_path / "model", "--explain", "--csv", world.paths[0]).out))
+    told = dict(zip(head, row, strict=True))
+    assert float(told["tint weight"]) == pytest.approx(sum(backbones[0]["contributions"].values()), abs=1e-4)
+    assert told["all blocks: kernel-ridge weight"] == ""
 
 
 def test_a_folder_is_searched_and_no_file_is_told_twice(run, trained, world):

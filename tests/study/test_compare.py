@@ -1,130 +1,180 @@
+"""Every method on every split: scores against scikit-learn's words, failures told, and the same side by side."""
+
 from collections import Counter
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from manyeyes.experts.panel import ExpertPanel
+from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
+from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.fusion.stacking import Stacking
-from manyeyes.study.compare import BOUND, GATE, RIVAL, SINGLE, Comparison, Result
-from manyeyes.study.metrics import Scores, score
+from manyeyes.study import compare as compare_module
+from manyeyes.study.compare import compare, cross_validation
+from manyeyes.study.methods import Kind, Method
+from manyeyes.study.metrics import score
+from manyeyes.study.outcomes import Split
+from manyeyes.study.parallel import compare_in_parallel
 
-Labels = npt.NDArray[np.str_]
-ROWS = 48
-
-
-@pytest.fixture(scope="module")
-def photos() -> tuple[FeatureTable, Labels]:
-    """Two blocks that each tell one of three classes from the others, and one photo of a fourth class."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(ROWS) % 3
-    labels[-1] = 3
-    blocks = {
-        name: (np.eye(4)[labels][:, [k, 3]] @ rng.normal(size=(2, 5)) * 2 + rng.normal(size=(ROWS, 5))).astype("f4")
-        for k, name in enumerate(("first", "second"))
-    }
-    thumbnails = rng.integers(0, 256, (ROWS, 16, 16, 3), np.uint8)
-    return FeatureTable(blocks, thumbnails), np.array(["cat", "dog", "owl", "yak"])[labels]
-
-
-COMPARISON = Comparison(expert="kernel-ridge", thumbnail=8, random_state=1)
+from .conftest import ROWS
 
 
 @pytest.fixture(scope="module")
-def halves(photos: tuple[FeatureTable, Labels]) -> tuple[list[Result], list[str]]:
-    """Two-fold cross-validation, and the steps that were reported."""
-    heard: list[str] = []
-    return COMPARISON.cross_validate(*photos, count=2, done=heard.append), heard
+def splits(photos):
+    return cross_validation(photos[1], 2, range(2))
 
 
-def test_every_method_is_there(halves: tuple[list[Result], list[str]]) -> None:
-    results, _ = halves
-    assert [(result.method, result.kind) for result in results] == [
-        ("first", SINGLE),
-        ("second", SINGLE),
-        ("best single, by cross-validation", RIVAL),
-        ("uniform mean", RIVAL),
-        ("concat + softmax regression", RIVAL),
-        ("concat + RBF kernel ridge", RIVAL),
-        ("stacking", RIVAL),
-        ("mixture, constant gate", GATE),
-        ("mixture, embedding gate", GATE),
-        ("mixture, cnn-8 gate", GATE),
-        ("oracle: any backbone right", BOUND),
-    ]
+@pytest.fixture(scope="module")
+def heard():
+    return []
 
 
-def test_each_half_is_judged_once_without_the_class_of_one_photo(halves: tuple[list[Result], list[str]]) -> None:
-    results, _ = halves
-    for result in results:
-        assert len(result.scores) == 2
-        assert sum(scores.photos for scores in result.scores) == ROWS - 1
+@pytest.fixture(scope="module")
+def outcomes(photos, methods, splits, heard):
+    return compare(methods, *photos, splits, done=heard.append)
+
+
+def test_every_method_answers_every_split(outcomes, methods):
+    assert not outcomes.failures
+    assert outcomes.names() == [method.name for method in methods]
+    for result in outcomes.results():
+        assert len(result.scores) == 4
         assert all(0 <= scores.accuracy <= 1 and np.isfinite(scores.log_loss) for scores in result.scores)
+        assert result.seconds >= 0
 
 
-def test_every_step_of_every_split_is_reported(
-    photos: tuple[FeatureTable, Labels], halves: tuple[list[Result], list[str]]
-) -> None:
-    results, heard = halves
-    steps = Counter(heard)
-    assert len(heard) == 2 * COMPARISON.steps(photos[0])
-    assert set(steps) == {result.method for result in results if result.kind != BOUND}
-    assert set(steps.values()) == {2}
+def test_every_photo_is_judged_once_a_seed_but_the_only_one_of_its_class(outcomes):
+    assert outcomes.seeds == [0, 1]
+    assert (~outcomes.judged).sum(axis=0).tolist() == [0] * (ROWS - 1) + [2]
+    assert sum(len(trial.split.test) for trial in outcomes.trials) == 2 * (ROWS - 1)
+    for trial in outcomes.trials:
+        assert not set(trial.split.train) & set(trial.split.test)
 
 
-def test_the_oracle_is_at_least_as_good_as_every_backbone(halves: tuple[list[Result], list[str]]) -> None:
-    results, _ = halves
-    oracle = results[-1]
-    for result in results:
-        if result.kind == SINGLE:
-            for bound, alone in zip(oracle.scores, result.scores, strict=True):
-                assert bound.accuracy >= alone.accuracy
-    assert oracle.mean("accuracy") > max(result.mean("accuracy") for result in results if result.kind == SINGLE)
+def test_done_hears_of_every_method_on_every_split(outcomes, heard):
+    assert Counter(heard) == dict.fromkeys(outcomes.names(), 4)
 
 
-def test_a_given_split_is_judged_on_its_test_rows(photos: tuple[FeatureTable, Labels]) -> None:
+def test_the_oracle_is_right_just_where_any_backbone_is(outcomes):
+    right = [outcomes.correct(name) for name in ("first+softmax", "second+softmax")]
+    assert (outcomes.correct("oracle") == (right[0] | right[1])).all()
+    assert outcomes.correct("oracle").sum() > max(one.sum() for one in right)
+
+
+def test_a_given_split_is_judged_as_the_parts_alone_would_judge_it(photos, methods):
     table, y = photos
     train, test = np.arange(16, ROWS), np.arange(16)
-    heard: list[str] = []
-    comparison = Comparison(thumbnail=8, class_weight="balanced")
-    results = {result.method: result for result in comparison.hold_out(table, y, train, test, done=heard.append)}
-    assert len(heard) == comparison.steps(table)
-
+    found = compare(methods, table, y, [Split(0, 0, train, test)], class_weight="balanced")
+    scores = {result.method.name: result.scores for result in found.results()}
     labels = np.searchsorted(["cat", "dog", "owl", "yak"], y[test])
-    opinions = []
     for name, block in table.blocks.items():
         alone = SoftmaxRegression(class_weight="balanced").fit(block[train], y[train])
-        opinions.append(alone.predict_log_proba(block[test]))
-        assert results[name].scores == (score(opinions[-1], labels),)
+        assert scores[f"{name}+softmax"] == (score(alone.predict_log_proba(block[test]), labels),)
     stacking = Stacking(class_weight="balanced").fit(table[train], y[train])
-    assert results["stacking"].scores == (score(stacking.predict_log_proba(table[test]), labels),)
-    is_any_right = (np.array(opinions).argmax(axis=2) == labels).any(axis=0)
-    oracle = results["oracle: any backbone right"]
-    assert oracle.mean("accuracy") == is_any_right.mean() and oracle.spread("accuracy") == 0
+    assert scores["stacking"] == (score(stacking.predict_log_proba(table[test]), labels),)
 
 
-def test_all_methods_share_one_panel(photos: tuple[FeatureTable, Labels], monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted: list[ExpertPanel] = []
-    fit = ExpertPanel.fit
-
-    def counted(panel: ExpertPanel, *args: Any) -> ExpertPanel:
-        fitted.append(panel)
-        return fit(panel, *args)
-
-    monkeypatch.setattr(ExpertPanel, "fit", counted)
-    COMPARISON.hold_out(*photos, train=np.arange(9, 27), test=np.arange(9))
-    assert len(fitted) == 1
-
-
-def test_where_no_class_has_two_photos_there_is_nothing_to_compare(photos: tuple[FeatureTable, Labels]) -> None:
-    table, _ = photos
-    assert COMPARISON.cross_validate(table[:4], np.array(["cat", "dog", "owl", "yak"])) == []
+def test_what_a_gate_weighs_is_kept(photos, outcomes):
+    table, y = photos
+    trial = outcomes.trials[1]
+    shares = trial.answers["mixture-embedding"].shares
+    mixture = MixtureOfExperts(gate="embedding", random_state=trial.split.seed)
+    mixture.fit(table[trial.split.train], y[trial.split.train])
+    assert shares.names == ("first", "second")
+    np.testing.assert_allclose(shares.values, mixture.gate_weights(table[trial.split.test]), rtol=1e-6)
+    assert trial.answers["auto"].shares.names == ("first", "second")
+    assert trial.answers["stacking"].shares is None
 
 
-def test_results_are_summed_up_over_splits() -> None:
-    result = Result("a", SINGLE, (Scores(0.5, 0.4, 1.0, 0.1, 10), Scores(0.7, 0.6, 2.0, 0.1, 12)))
-    assert result.mean("accuracy") == pytest.approx(0.6)
-    assert result.spread("log_loss") == pytest.approx(0.5)
+def test_an_expert_is_fitted_once_for_all_methods_of_a_split(photos, methods, monkeypatch):
+    fitted = []
+
+    class Listening(Lesson):
+        def __init__(self, *given):
+            super().__init__(*given, fitted=fitted.append)
+
+    monkeypatch.setattr(compare_module, "Lesson", Listening)
+    compare(methods, *photos, [Split(0, 0, np.arange(9, 27), np.arange(9))])
+    assert len(fitted) == len(set(fitted))
+    assert {"softmax on first", "softmax on second", "kernel-ridge on 2 blocks"} <= set(fitted)
+
+
+def test_a_method_that_fails_is_told_of_and_the_others_go_on(photos, methods):
+    broken = Method("no-such", Kind.RIVAL, fusion="no-such")
+    table, y = photos
+    found = compare([methods[0], broken], table, y, [Split(0, 0, np.arange(16, ROWS), np.arange(16))])
+    assert found.names() == [methods[0].name]
+    assert found.failures["no-such"].startswith("UnknownNameError: 'no-such' is not one of the fusions")
+    failed = found.results()[1]
+    assert failed.scores == () and failed.failure == found.failures["no-such"]
+
+
+def test_probabilities_that_are_no_numbers_are_a_failure(photos, monkeypatch):
+    monkeypatch.setattr(Stacking, "predict_log_proba", lambda self, table: np.full((len(table), 4), np.nan))
+    stacking = Method("stacking", Kind.STACKING, fusion="stacking")
+    found = compare([stacking], *photos, [Split(0, 0, np.arange(16, ROWS), np.arange(16))])
+    assert found.failures == {"stacking": "FloatingPointError: some of its probabilities are not numbers"}
+
+
+def test_a_method_that_fails_on_one_split_only_has_no_scores(photos, methods, monkeypatch):
+    fit = Stacking.fit_lesson
+
+    def fit_on_first(self, lesson):
+        if lesson.random_state:
+            raise ValueError("not\nthis one")
+        return fit(self, lesson)
+
+    monkeypatch.setattr(Stacking, "fit_lesson", fit_on_first)
+    stacking = next(method for method in methods if method.name == "stacking")
+    found = compare([stacking], *photos, cross_validation(photos[1], 2, range(2)))
+    assert found.failures == {"stacking": "ValueError: not this one"}
+    assert found.names() == [] and found.results()[0].scores == ()
+
+
+def test_groups_stay_together(photos):
+    table, y = photos
+    groups = np.arange(ROWS) // 4
+    found = compare(
+        [Method("first+softmax", Kind.SINGLE, backbone="first")], table, y, cross_validation(y, 2, [0], groups), groups
+    )
+    for trial in found.trials:
+        assert not set(groups[trial.split.train]) & set(groups[trial.split.test])
+    assert found.groups.tolist() == groups.tolist()
+
+
+def test_side_by_side_is_the_same_as_one_by_one(photos, methods, splits, outcomes):
+    told = []
+    few = [method for method in methods if method.kind is not Kind.MIXTURE]  # whose gates take seconds
+    parallel = compare_in_parallel(few, *photos, splits[:2], jobs=2, advance=told.append)
+    serial = compare_in_parallel(few, *photos, splits[:2], jobs=1)
+    assert sum(told) == 2 * len(few)
+    for one, other, direct in zip(parallel.trials, serial.trials, outcomes.trials[:2], strict=True):
+        assert list(one.answers) == list(other.answers)
+        for name, answers in one.answers.items():
+            assert (answers.predicted == other.answers[name].predicted).all()
+            assert (answers.of_truth == other.answers[name].of_truth).all()
+            assert (answers.predicted == direct.answers[name].predicted).all()
+
+
+def test_failures_come_back_from_other_processes(photos, splits):
+    broken = Method("no-such", Kind.RIVAL, fusion="no-such")
+    found = compare_in_parallel([broken], *photos, splits, jobs=2)
+    assert list(found.failures) == ["no-such"]
+
+
+def test_where_no_class_has_two_photos_there_is_nothing_to_compare():
+    assert cross_validation(np.array(["cat", "dog", "owl", "yak"])) == []
+
+
+def test_a_class_that_one_split_lacks_keeps_the_others_in_place():
+    """Class 1 has one photo: where it is not trained on, columns shift, and answers must not."""
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 2] * 12 + [1])
+    table = FeatureTable({"eye": (labels[:, None] * 4.0 + rng.normal(size=(25, 2))).astype("f4")})
+    found = compare(
+        [Method("eye+softmax", Kind.SINGLE, backbone="eye")], table, labels, cross_validation(labels, 2, [0])
+    )
+    said = found.predicted("eye+softmax")[0]
+    assert set(said.tolist()) <= {-1, 0, 1, 2} and said[-1] == -1
+    assert (said[:-1] == labels[:-1]).mean() > 0.9

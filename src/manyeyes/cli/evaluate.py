@@ -84,7 +84,7 @@ def _alone(model: "ManyEyesClassifier", table: "FeatureTable", labels: "np.ndarr
     from manyeyes.study.metrics import score
 
     if not isinstance(model.fusion_, PanelFusion):
-        return {}
+        return {}  # one expert on everything: that is the fusion itself
     panel = model.fusion_.panel_
     opinions = panel.log_proba(table)
     return {name: score(opinions[:, k], labels) for k, name in enumerate(panel.names_)}

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,16 +12,11 @@ from manyeyes.progress import console, counting, waiting
 if TYPE_CHECKING:
     import numpy as np
 
+    from manyeyes.backbones.nets import Precision
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
     from manyeyes.images import PhotoSet
-    from manyeyes.study.compare import Comparison, Result
-
-
-def _check_thumbnail(side: int) -> int:
-    if side not in (32, 64):
-        raise typer.BadParameter(f"{side} is neither 32 nor 64.")
-    return side
+    from manyeyes.study.outcomes import Result
 
 
 def fit(
@@ -30,14 +25,33 @@ def fit(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
     zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
-    gate: Annotated[str, typer.Option(help="Whom to trust: cnn, embedding, constant or uniform.")] = "cnn",
-    thumbnail: Annotated[
-        int, typer.Option(help="What the cnn gate looks at, in pixels: 32 or 64.", callback=_check_thumbnail)
-    ] = 32,
+    gate: Annotated[
+        str | None, typer.Option(help="Whom the mixture trusts: cnn32, cnn64, embedding, constant or uniform.")
+    ] = None,
+    training: Annotated[str, typer.Option(help="How the mixture is trained: staged, joint or warm-joint.")] = "staged",
+    label_space: Annotated[
+        str | None,
+        typer.Option(
+            help="Let the mixture's experts see source labels as vectors: random, glove-50d or wink-100d (word vectors "
+            "that are fetched when first named), or the path of a glove.*.txt."
+        ),
+    ] = None,
+    train_label_space: Annotated[
+        bool, typer.Option("--train-label-space", help="Train these vectors too (joint and warm-joint).")
+    ] = False,
     fusion: Annotated[
-        str, typer.Option(help="mixture, stacking, best-single, concat-softmax or concat-kernel-ridge.")
-    ] = "mixture",
-    expert: Annotated[str, typer.Option(help="softmax or kernel-ridge.")] = "softmax",
+        str | None,
+        typer.Option(
+            help="auto, mixture, stacking, best-single, concat+softmax …: a wrong name lists them all. [default: auto, "
+            "or mixture where a choice for the mixture is made]",
+        ),
+    ] = None,
+    expert: Annotated[
+        str, typer.Option(help="softmax, linear-svm, kernel-ridge …: a wrong name lists them all.")
+    ] = "softmax",
+    precision: Annotated[
+        str, typer.Option(help="What backbones compute in: fp32, or bf16, faster on processors that have it.")
+    ] = "fp32",
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -63,16 +77,19 @@ def fit(
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.errors import TooManyRejectedError
     from manyeyes.images import check_rejected, read_photos, write_rejected
-    from manyeyes.study.compare import Comparison
 
+    wants_mixture = gate is not None or training != "staged" or label_space is not None
     model = ManyEyesClassifier(
         zoo=zoo,
-        gate=gate,
-        thumbnail=thumbnail,
-        fusion=fusion,
+        gate=gate or "cnn32",
+        training=training,
+        label_space=label_space,
+        train_label_space=train_label_space,
+        fusion=fusion or ("mixture" if wants_mixture else "auto"),
         expert=expert,
         class_weight="balanced" if balanced else None,
         random_state=seed,
+        precision=cast("Precision", precision),
         offline=offline,
         accept_undeclared_licence=accept_undeclared_licence,
         max_rejected=max_rejected,
@@ -101,8 +118,7 @@ def fit(
     test = _without_copies(seen.photos, labels, train, test)
     compared: dict[str, Any] = {}
     if compare:
-        comparison = Comparison(expert, model.class_weight, thumbnail, seed)
-        compared = _compare(comparison, seen, labels, train, test, groups)
+        compared = _compare(model, seen, labels, train, test, groups)
     with waiting("fitting the model"):
         model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
     _say_gate(model)
@@ -135,7 +151,7 @@ def _say_found(found: "PhotoSet") -> None:
 def _say_seen(seen: "Extraction") -> None:
     good = int(seen.is_good.sum())
     console.print(
-        f"{good:,} photos seen by {', '.join(seen.table.names)}; "
+        f"{good:,} photos seen by {', '.join(_backbones(seen))}; "
         f"{seen.computed:,} looked at now, the others taken from the cache; {len(seen.rejected):,} could not be read",
         soft_wrap=True,
     )
@@ -187,37 +203,59 @@ def _without_copies(
 
 
 def _compare(
-    comparison: "Comparison",
+    model: "ManyEyesClassifier",
     seen: "Extraction",
     labels: "np.ndarray[Any, Any]",
     train: "np.ndarray[Any, Any]",
     test: "np.ndarray[Any, Any]",
     groups: "np.ndarray[Any, Any] | None",
 ) -> dict[str, Any]:
-    """Show every method's table; what the model card should say of it."""
+    """Show how the model's rivals do on these photos; what the model card should say of it."""
     import numpy as np
 
     from manyeyes.cli.tables import out, results_table, title
+    from manyeyes.study.compare import compare, cross_validation
+    from manyeyes.study.methods import short_list
+    from manyeyes.study.outcomes import Split
 
     known = test[np.isin(labels[test], labels[train])]
     if len(known):
         protocol = f"Trained on {len(train):,} photos, judged on {len(known):,} that were held out from training."
-        with counting("comparing", comparison.steps(seen.table), "methods") as advance:
-            results = comparison.hold_out(seen.table, labels, train, known, groups, lambda name: advance(1))
+        rows, splits = np.arange(len(labels)), [Split(model.random_state, 0, train, known)]
     else:
         protocol = f"2-fold cross-validation on {len(train):,} photos: half to train, half to judge, both ways."
-        with counting("comparing", 2 * comparison.steps(seen.table), "methods") as advance:
-            table, grouped = seen.table[train], None if groups is None else groups[train]
-            results = comparison.cross_validate(table, labels[train], 2, grouped, lambda name: advance(1))
-    if not results:
+        grouped = None if groups is None else groups[train]
+        rows, splits = train, cross_validation(labels[train], 2, [model.random_state], grouped)
+    if not splits:
         console.print("no class has two photos: nothing can be compared")
         return {}
+    methods = short_list(_backbones(seen), model.expert, model.gate)
+    with counting("comparing", len(methods) * len(splits), "methods") as advance:
+        outcomes = compare(
+            methods,
+            seen.table[rows],
+            labels[rows],
+            splits,
+            None if groups is None else groups[rows],
+            model.class_weight,
+            lambda name: advance(1),
+        )
+    results = [one for one in outcomes.results() if not one.failure]
     title(protocol)
     out.print(results_table(results))
     out.print()
+    for name, why in outcomes.failures.items():
+        console.print(f"  note: {name} could not be compared: {why}", soft_wrap=True)
     return {"protocol": protocol, "results": [_record(one) for one in results]}
+
+
+def _backbones(seen: "Extraction") -> list[str]:
+    from manyeyes.features.table import backbone_of
+
+    return list(dict.fromkeys(map(backbone_of, seen.table.names)))
 
 
 def _record(result: "Result") -> dict[str, Any]:
     names = [name for name in asdict(result.scores[0]) if name != "photos"]
-    return {"method": result.method, "kind": result.kind, **{name: result.mean(name) for name in names}}
+    method = result.method
+    return {"method": method.name, "kind": str(method.kind), **{name: result.mean(name) for name in names}}

@@ -13,7 +13,10 @@ from manyeyes.cli.options import AcceptUndeclared, Bundle, Offline, Quiet, Verbo
 
 if TYPE_CHECKING:
     from manyeyes.images import Rejected
-    from manyeyes.predictions import Prediction
+    from manyeyes.predictions import Prediction, Vote
+
+# Log-odds that fill a bar.
+FULL_BAR = 2.0
 
 
 def predict(
@@ -22,7 +25,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show each backbone's vote and the gate's weight.")
+        bool, typer.Option("--explain", help="Show each backbone's vote and how much it counted.")
     ] = False,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
@@ -69,7 +72,11 @@ def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
     writer.writerow(["path", "label", "probability", "rejected", *columns])
     for one in outcomes:
         if isinstance(one, Prediction):
-            votes = [cell for vote in one.votes for cell in (vote.weight, vote.label, vote.probability)]
+            votes = [
+                cell
+                for vote in one.votes
+                for cell in (vote.weight if vote.weight is not None else _total(vote), vote.label, vote.probability)
+            ]
             writer.writerow([one.path, one.label, one.probability, "", *(votes if explain else [])])
         else:
             writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}", *("" for _ in columns)])
@@ -78,7 +85,7 @@ def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
 def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
     from rich.text import Text
 
-    from manyeyes.cli.tables import bar, out, plain_table
+    from manyeyes.cli.tables import out, plain_table
     from manyeyes.images.photo import readable
     from manyeyes.predictions import Prediction
 
@@ -90,8 +97,27 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
         table.add_row(Text(readable(one.path)), Text(readable(one.label), "bold"), f"{one.probability:.3f}")
         if explain:
             for vote in one.votes:
-                weight = "" if vote.weight is None else f"{bar(vote.weight)} {100 * vote.weight:3.0f}%  "
+                weight = _counted(vote)
                 vote_style = "dim" if vote.label == one.label else "yellow"
                 label = Text(readable(vote.label), vote_style)
                 table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), label, f"{vote.probability:.3f}")
     out.print(table)
+
+
+def _counted(vote: "Vote") -> str:
+    """How much a vote counted: the gate's weight, or what the backbone's taps add to the log-odds."""
+    from manyeyes.cli.tables import bar
+
+    if vote.weight is not None:
+        return f"{bar(vote.weight)} {100 * vote.weight:3.0f}%  "
+    if not vote.contributions:
+        return ""
+    total = sum(vote.contributions.values())
+    taps = ", ".join(f"{tap} {value:+.2f}" for tap, value in vote.contributions.items())
+    return f"{bar(min(max(total, 0) / FULL_BAR, 1))} {total:+.2f}  " + (
+        f"({taps})  " if len(vote.contributions) > 1 else ""
+    )
+
+
+def _total(vote: "Vote") -> float | None:
+    return sum(vote.contributions.values()) if vote.contributions else None

@@ -6,8 +6,9 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from manyeyes.study.compare import GATE, SINGLE, Result
+from manyeyes.study.methods import Kind
 from manyeyes.study.metrics import Scores
+from manyeyes.study.outcomes import Result
 
 # Results go to stdout, so that they can be piped; wide enough for a table where there is no terminal to measure.
 # No markup: a class may be called "[red]".
@@ -38,19 +39,20 @@ def plain_table(columns: Sequence[str], numeric_from: int = 1) -> Table:
 def results_table(results: Sequence[Result]) -> Table:
     """Every method's accuracy (with its spread over the splits), macro F1, log loss and calibration error."""
     table = plain_table(["method", *SCORES])
-    best = max((one.mean("accuracy") for one in results if one.kind != "bound"), default=0.0)
+    best = max((one.mean("accuracy") for one in results if one.method.kind is not Kind.BOUND), default=0.0)
     before = None
     for one in results:
-        if before is not None and one.kind != before:
+        kind = one.method.kind
+        if before is not None and kind is not before:
             table.add_row("")
-        before = one.kind
+        before = kind
         accuracy = f"{100 * one.mean('accuracy'):.1f}"
         if len(one.scores) > 1:
             accuracy += f" ± {100 * one.spread('accuracy'):.1f}"
-        is_best = one.kind != "bound" and one.mean("accuracy") == best
-        style = "bold green" if is_best else {SINGLE: "", GATE: "cyan"}.get(one.kind, "")
+        is_best = kind is not Kind.BOUND and one.mean("accuracy") == best
+        style = "bold green" if is_best else {Kind.MIXTURE: "cyan", Kind.OURS: "cyan"}.get(kind, "")
         table.add_row(
-            Text(one.method, style),
+            Text(one.method.name, style),
             Text(accuracy, style),
             f"{100 * one.mean('macro_f1'):.1f}",
             f"{one.mean('log_loss'):.3f}",

@@ -1,1 +1,1 @@
-"""What the data say: scores, and every method side by side."""
+"""What the data say: scores, every method side by side, paired tests, and where the backbones agree."""

@@ -1,147 +1,156 @@
-"""Every method on the same photos: each backbone alone, the rivals, the mixture with each gate, and the oracle."""
+"""Every method on the same photos, split by split. What methods have in common on a split is fitted once."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
 
-from manyeyes.experts import ClassWeight, Groups
-from manyeyes.experts.folds import Rows, folds
+from manyeyes.backbones.nets import FINAL
+from manyeyes.experts import ClassWeight, FloatArray, Groups
+from manyeyes.experts.folds import folds
+from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion import FUSIONS
+from manyeyes.fusion.auto import Auto
 from manyeyes.fusion.fusion import Fusion
-from manyeyes.gates import GATES
-from manyeyes.study.metrics import Scores, score
+from manyeyes.fusion.mixture import MixtureOfExperts
+from manyeyes.study.methods import Kind, Method
+from manyeyes.study.metrics import Labels
+from manyeyes.study.outcomes import Answers, Outcomes, Shares, Split, Trial
 
-SINGLE, RIVAL, GATE, BOUND = "backbone alone", "rival", "gate", "bound"
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Result:
-    """One method's scores, a :class:`Scores` for each split it was tried on."""
-
-    method: str
-    kind: str
-    scores: tuple[Scores, ...]
-
-    def mean(self, name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in self.scores]))
-
-    def spread(self, name: str) -> float:
-        """Standard deviation over the splits (0 for one split)."""
-        return float(np.std([getattr(one, name) for one in self.scores]))
+Done = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What all methods of a comparison have in common."""
+def cross_validation(
+    y: npt.NDArray[Any], count: int = 2, seeds: Sequence[int] = (0,), groups: Groups | None = None
+) -> list[Split]:
+    """``count`` stratified folds for each seed (the paper's protocol is two: half to train, half to judge).
 
-    expert: str = "softmax"
-    class_weight: ClassWeight = None
-    thumbnail: int = 32
-    random_state: int = 0
-
-    def fusions(self) -> dict[str, tuple[str, Fusion]]:
-        """Name → (kind, unfitted fusion)."""
-        common = {"class_weight": self.class_weight, "random_state": self.random_state}
-        on_experts = {"expert": self.expert, **common}
-
-        def gated(gate: str) -> Fusion:
-            mixture: Fusion = FUSIONS["mixture"](gate=gate, thumbnail=self.thumbnail, **on_experts)
-            return mixture
-
-        gates = {
-            gate: f"cnn-{self.thumbnail}" if gate == "cnn" else gate for gate in GATES.names() if gate != "uniform"
-        }
-        rivals = {
-            "best single, by cross-validation": (RIVAL, FUSIONS["best-single"](**on_experts)),
-            "uniform mean": (RIVAL, gated("uniform")),
-            "concat + softmax regression": (RIVAL, FUSIONS["concat-softmax"](**common)),
-            "concat + RBF kernel ridge": (RIVAL, FUSIONS["concat-kernel-ridge"](**common)),
-            "stacking": (RIVAL, FUSIONS["stacking"](**on_experts)),
-        }
-        return rivals | {f"mixture, {name} gate": (GATE, gated(gate)) for gate, name in gates.items()}
-
-    def steps(self, table: FeatureTable) -> int:
-        """How many times ``done`` is called for one split."""
-        return len(table.blocks) + len(self.fusions())
-
-    def on_split(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        train: Rows,
-        test: Rows,
-        groups: Groups | None,
-        done: Callable[[str], None],
-    ) -> Iterator[tuple[str, str, Scores]]:
-        """(method, kind, scores) of every method, trained on some rows and judged on others.
-
-        Every class of the test rows must be among the training rows. ``done`` hears of each finished step.
-        """
-        together = None if groups is None else groups[train]
-        # Taking rows copies every block: once for all methods.
-        known, new = table[train], table[test]
-        panel = ExpertPanel(self.expert, self.class_weight, self.random_state).fit(known, y[train], together, done)
-        labels = np.searchsorted(panel.classes_, y[test])
-        opinions = panel.log_proba(new)
-        for k, name in enumerate(table.names):
-            yield name, SINGLE, score(opinions[:, k], labels)
-        for name, (kind, fusion) in self.fusions().items():
-            fusion.fit(known, y[train], together, panel)
-            yield name, kind, score(fusion.predict_log_proba(new), labels)
-            done(name)
-        yield "oracle: any backbone right", BOUND, score(_oracle(opinions, labels), labels)
-
-    def cross_validate(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        count: int = 2,
-        groups: Groups | None = None,
-        done: Callable[[str], None] = lambda name: None,
-    ) -> list[Result]:
-        """Results over ``count`` stratified folds (the paper's protocol is two: half to train, half to test).
-
-        Rows of one group are kept together. A class of a single photo cannot be judged: it is trained on where it is
-        there, and left out of the test rows. A fold that would have to train on one class only is left out.
-        """
-        _, labels = np.unique(y, return_inverse=True)
-        splits = []
-        for train, test in folds(labels.astype(np.int64), count, self.random_state, groups):
+    Rows of one group are kept together. A class of a single photo cannot be judged: it is trained on where it is there,
+    and left out of the test rows. A fold that would have to train on one class only is left out.
+    """
+    _, labels = np.unique(y, return_inverse=True)
+    splits = []
+    for seed in seeds:
+        for fold, (train, test) in enumerate(folds(labels.astype(np.int64), count, seed, groups)):
             known = np.isin(labels[test], labels[train])
             if known.any() and len(np.unique(labels[train])) > 1:
-                splits.append((train, test[known]))
-        return _gather(item for train, test in splits for item in self.on_split(table, y, train, test, groups, done))
-
-    def hold_out(
-        self,
-        table: FeatureTable,
-        y: npt.NDArray[Any],
-        train: Rows,
-        test: Rows,
-        groups: Groups | None = None,
-        done: Callable[[str], None] = lambda name: None,
-    ) -> list[Result]:
-        """Results on one given split."""
-        return _gather(self.on_split(table, y, train, test, groups, done))
+                splits.append(Split(seed, fold, train, test[known]))
+    return splits
 
 
-def _gather(items: Iterator[tuple[str, str, Scores]]) -> list[Result]:
-    found: dict[tuple[str, str], list[Scores]] = {}
-    for method, kind, scores in items:
-        found.setdefault((method, kind), []).append(scores)
-    return [Result(method, kind, tuple(scores)) for (method, kind), scores in found.items()]
+def compare(
+    methods: Sequence[Method],
+    table: FeatureTable,
+    y: npt.NDArray[Any],
+    splits: Sequence[Split],
+    groups: Groups | None = None,
+    class_weight: ClassWeight = None,
+    done: Done = lambda name: None,
+) -> Outcomes:
+    """Every method on every split, one after the other. ``done`` hears of each method as it ends on each split."""
+    trials = (run_trial(methods, table, y, split, groups, class_weight, done) for split in splits)
+    return gather(methods, y, tuple(trials), groups)
 
 
-def _oracle(opinions: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """For each photo the opinion of the expert that gives the true class most: right if any expert is. (n, C)."""
+def gather(
+    methods: Sequence[Method], y: npt.NDArray[Any], trials: tuple[Trial, ...], groups: Groups | None
+) -> Outcomes:
+    """The trials of one comparison, with what they have in common."""
+    classes, labels = np.unique(y, return_inverse=True)
+    together = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    return Outcomes(tuple(map(str, classes)), labels.astype(np.int64), tuple(methods), trials, together)
+
+
+def run_trial(
+    methods: Sequence[Method],
+    table: FeatureTable,
+    y: npt.NDArray[Any],
+    split: Split,
+    groups: Groups | None = None,
+    class_weight: ClassWeight = None,
+    done: Done = lambda name: None,
+) -> Trial:
+    """Every method, trained on some rows and judged on others.
+
+    Every class of the test rows must be among the training rows. A method that raises is told of in ``failures``; the
+    others go on.
+    """
+    # Taking rows copies every block: once for all methods.
+    known, new = table[split.train], table[split.test]
+    together = None if groups is None else groups[split.train]
+    lesson = Lesson(known, y[split.train], together, class_weight, split.seed)
+    labels = np.searchsorted(lesson.classes, y[split.test]).astype(np.int64)
+    # Indices of the lesson's classes among those of all photos: a class of one photo may be missing here.
+    everywhere = np.searchsorted(np.unique(y), lesson.classes).astype(np.int64)
+    answers, failures = {}, {}
+    for method in methods:
+        start = time.perf_counter()
+        try:
+            log_proba, fusion = _ask(method, lesson, new, labels)
+            _check(log_proba)
+            seconds = time.perf_counter() - start
+            shares = None if fusion is None else _shares(fusion, new)
+        except Exception as error:  # whatever it is, hours of other methods' work must not be lost with it
+            log.info("%s failed on fold %d of seed %d", method.name, split.fold, split.seed, exc_info=True)
+            failures[method.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        else:
+            answers[method.name] = _answers(log_proba, labels, everywhere, seconds, shares)
+        done(method.name)
+    return Trial(split, answers, failures)
+
+
+def _check(log_proba: FloatArray) -> None:
+    # The greatest is finite in every row of probabilities; a single one may be -inf.
+    if not np.isfinite(log_proba.max(axis=1)).all():
+        raise FloatingPointError("some of its probabilities are not numbers")
+
+
+def _answers(
+    log_proba: FloatArray, labels: Labels, everywhere: Labels, seconds: float, shares: Shares | None
+) -> Answers:
+    return Answers(
+        predicted=everywhere[log_proba.argmax(axis=1)],
+        of_truth=log_proba[np.arange(len(labels)), labels],
+        confidence=np.exp(log_proba.max(axis=1)),
+        seconds=seconds,
+        shares=shares,
+    )
+
+
+def _ask(method: Method, lesson: Lesson, new: FeatureTable, labels: Labels) -> tuple[FloatArray, Fusion | None]:
+    """The method's log-probabilities of the new photos (m, C), and the fitted fusion where it is one."""
+    if method.kind is Kind.SINGLE:
+        return _opinions(lesson, method.expert, [method.backbone], new)[:, 0], None
+    if method.kind is Kind.BOUND:
+        return _oracle(_opinions(lesson, method.expert, lesson.table.names_of((FINAL,)), new), labels), None
+    fusion = method.make(lesson.class_weight, lesson.random_state).fit_lesson(lesson)
+    return fusion.predict_log_proba(new), fusion
+
+
+def _opinions(lesson: Lesson, expert: str, blocks: Sequence[str], new: FeatureTable) -> FloatArray:
+    """What an expert on each of these blocks alone says: (m, K, C)."""
+    return ExpertPanel(tuple((expert, (block,)) for block in blocks)).fit(lesson).log_proba(new)
+
+
+def _oracle(opinions: FloatArray, labels: Labels) -> FloatArray:
+    """For each photo the opinion of the expert that gives the true class most: right if any expert is. (m, C)."""
     is_right = opinions.argmax(axis=2) == labels[:, None]
     of_truth = opinions[np.arange(len(labels)), :, labels]
     best = np.where(is_right, of_truth + 1e3, of_truth).argmax(axis=1)
-    chosen: npt.NDArray[np.float64] = log_softmax(opinions[np.arange(len(labels)), best], axis=1)
+    chosen: FloatArray = log_softmax(opinions[np.arange(len(labels)), best], axis=1)
     return chosen
+
+
+def _shares(fusion: Fusion, new: FeatureTable) -> Shares | None:
+    if isinstance(fusion, MixtureOfExperts):
+        return Shares(tuple(fusion.panel_.names_), fusion.gate_weights(new))
+    if isinstance(fusion, Auto):
+        return Shares(tuple(fusion.blocks_), fusion.contributions(new))
+    return None

@@ -9,6 +9,10 @@ from sklearn.metrics import f1_score
 from manyeyes.experts import FloatArray
 
 BINS = 15
+# A probability that is rounded to zero would make the log loss infinite whatever the other photos say.
+LOG_LEAST = float(np.log(1e-15))
+
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -22,19 +26,22 @@ class Scores:
     photos: int
 
 
-def score(log_proba: FloatArray, labels: npt.NDArray[np.int64]) -> Scores:
-    """Scores of log-probabilities (n, C) against true class indices (n,).
+def score(log_proba: FloatArray, labels: Labels) -> Scores:
+    """Scores of log-probabilities (n, C) against true class indices (n,)."""
+    of_truth = log_proba[np.arange(len(labels)), labels]
+    return score_answers(log_proba.argmax(axis=1), of_truth, np.exp(log_proba.max(axis=1)), labels)
+
+
+def score_answers(predicted: Labels, of_truth: FloatArray, confidence: FloatArray, labels: Labels) -> Scores:
+    """Scores of predicted classes (n,), the true classes' log-probabilities (n,) and the predicted ones' probability.
 
     Macro F1 is over the classes that are present among the labels or the predictions.
     """
-    predicted = log_proba.argmax(axis=1)
-    # A probability that is rounded to zero would make the log loss infinite whatever the other photos say.
-    of_truth = np.maximum(log_proba[np.arange(len(labels)), labels], np.log(1e-15))
     return Scores(
         accuracy=float((predicted == labels).mean()),
         macro_f1=float(f1_score(labels, predicted, average="macro", zero_division=0)),
-        log_loss=float(-of_truth.mean()),
-        calibration_error=calibration_error(np.exp(log_proba.max(axis=1)), predicted == labels),
+        log_loss=float(-np.maximum(of_truth, LOG_LEAST).mean()),
+        calibration_error=calibration_error(confidence, predicted == labels),
         photos=len(labels),
     )
 

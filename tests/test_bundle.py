@@ -23,7 +23,9 @@ PARTS = ["README.md", "config.json", "model.safetensors"]
 def fitted(made_world):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MANYEYES_HOME", str(made_world.home))
-        return ManyEyesClassifier(zoo=made_world.fast_zoo, gate="embedding").fit(made_world.paths, made_world.labels)
+        return ManyEyesClassifier(zoo=made_world.fast_zoo, fusion="mixture", gate="embedding").fit(
+            made_world.paths, made_world.labels
+        )
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ model.save(target)
 @pytest.mark.parametrize("step", ["sha256_of", "model_card"])
 def test_kill_in_the_middle_of_saving_leaves_the_older_bundle(folder, world, tmp_path, step):
     target = tmp_path / "target"
-    ManyEyesClassifier(zoo=world.fast_zoo, gate="uniform").fit(world.paths, world.labels).save(target)
+    ManyEyesClassifier(zoo=world.fast_zoo, fusion="mixture", gate="uniform").fit(world.paths, world.labels).save(target)
     before = {path.name: path.read_bytes() for path in target.iterdir()}
     command = [sys.executable, "-c", SAVER, str(folder), str(target), step]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as saver:
@@ -178,7 +180,7 @@ def test_kill_in_the_middle_of_saving_leaves_the_older_bundle(folder, world, tmp
 @pytest.mark.parametrize("classes", [[1, 5, 10], [False, True], ["b", "a", "c"], ["葉", "a b", "caf\udce9"], [1.0, 2]])
 def test_classes_come_back_as_they_were(world, tmp_path, classes):
     labels = [classes[index % len(classes)] for index in np.unique(world.labels, return_inverse=True)[1]]
-    model = ManyEyesClassifier(zoo=world.fast_zoo, gate="uniform").fit(world.paths, labels)
+    model = ManyEyesClassifier(zoo=world.fast_zoo, fusion="mixture", gate="uniform").fit(world.paths, labels)
     model.save(tmp_path / "model")
     again = ManyEyesClassifier.load(tmp_path / "model")
     assert again.classes_.dtype.kind == model.classes_.dtype.kind
@@ -187,7 +189,9 @@ def test_classes_come_back_as_they_were(world, tmp_path, classes):
 
 
 def test_parameters_of_any_kind_come_back(world, tmp_path):
-    model = ManyEyesClassifier(zoo=world.fast_zoo, gate="uniform", class_weight={0: 2.0, 7: np.float64(1)})
+    model = ManyEyesClassifier(
+        zoo=world.fast_zoo, fusion="mixture", gate="uniform", class_weight={0: 2.0, 7: np.float64(1)}
+    )
     model.fit(world.paths, [7 if label == "sea" else 0 for label in world.labels]).save(tmp_path / "model")
     assert ManyEyesClassifier.load(tmp_path / "model").get_params() == model.get_params()
 
@@ -258,7 +262,9 @@ def test_an_edited_config_is_refused(folder):
 
 
 def test_tensors_of_another_model_are_refused(folder, fitted, world, tmp_path):
-    ManyEyesClassifier(zoo=world.fast_zoo, gate="uniform").fit(world.paths, world.labels).save(tmp_path / "other")
+    ManyEyesClassifier(zoo=world.fast_zoo, fusion="mixture", gate="uniform").fit(world.paths, world.labels).save(
+        tmp_path / "other"
+    )
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
     with pytest.raises(BundleError, match="not the file that"):
         ManyEyesClassifier.load(folder)

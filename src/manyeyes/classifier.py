@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets import Precision
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.errors import BundleError, PhotoSourceError
+from manyeyes.errors import BundleError, ChoiceError, PhotoSourceError, UnknownNameError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.fusion import FUSIONS
@@ -41,14 +42,16 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     zoo : a zoo, or a comma-separated list of cards (see :func:`manyeyes.backbones.zoo.read_zoo`).
-    gate : cnn, embedding, constant or uniform; used by the fusion "mixture".
-    thumbnail : side in pixels, 32 or 64, of what the cnn gate looks at.
-    fusion : mixture, stacking, best-single, concat-softmax or concat-kernel-ridge.
-    expert : softmax or kernel-ridge; used by the fusions that have experts.
+    gate : cnn32, cnn64, embedding, constant or uniform; used by the fusion "mixture".
+    training, label_space, train_label_space : of the mixture, see
+        :class:`manyeyes.fusion.mixture.MixtureOfExperts`.
+    fusion : auto, or another name of ``manyeyes.fusion.FUSIONS``.
+    expert : softmax, or another name of ``manyeyes.experts.EXPERTS``; used by the fusions that leave the choice.
     class_weight : None, "balanced", or a dict class → weight.
     random_state : the seed of everything that is drawn: the same seed gives the same model.
     offline : never touch the network; weights that are not on this machine raise OfflineError.
     accept_undeclared_licence : use weights whose publisher declares no licence.
+    precision : fp32, or bf16 for twice the speed and more on processors that have it.
     max_rejected : share of unreadable photos above which fitting stops.
 
     Attributes
@@ -72,25 +75,31 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         zoo: str = "lite",
-        gate: str = "cnn",
-        thumbnail: int = 32,
-        fusion: str = "mixture",
+        gate: str = "cnn32",
+        training: str = "staged",
+        label_space: str | None = None,
+        train_label_space: bool = False,
+        fusion: str = "auto",
         expert: str = "softmax",
         class_weight: ClassWeight = None,
         random_state: int = 0,
         offline: bool = False,
         accept_undeclared_licence: bool = False,
+        precision: Precision = "fp32",
         max_rejected: float = 0.2,
     ) -> None:
         self.zoo = zoo
         self.gate = gate
-        self.thumbnail = thumbnail
+        self.training = training
+        self.label_space = label_space
+        self.train_label_space = train_label_space
         self.fusion = fusion
         self.expert = expert
         self.class_weight = class_weight
         self.random_state = random_state
         self.offline = offline
         self.accept_undeclared_licence = accept_undeclared_licence
+        self.precision: Precision = precision
         self.max_rejected = max_rejected
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
@@ -106,7 +115,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y = np.asarray(y)
         if len(np.unique(y)) < 2:
             raise PhotoSourceError("photos of at least two classes are wanted to learn from")
-        backbones = self._load(read_zoo(self.zoo))
+        backbones = self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps)
         seen = extract(_as_paths(X), backbones)
         check_rejected(seen.rejected, len(X), self.max_rejected)
         if not seen.is_good.any():
@@ -120,10 +129,11 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_seen(self, seen: Extraction, y: Any, groups: Any = None) -> Self:
         """Learn from what :meth:`look` has already seen: one label (and one group) for each row."""
-        return self._learn(self._load(read_zoo(self.zoo)), seen, np.asarray(y), groups)
+        return self._learn(self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps), seen, np.asarray(y), groups)
 
     def _learn(self, backbones: list[Backbone], seen: Extraction, y: npt.NDArray[Any], groups: Any) -> Self:
-        fusion = self._make_fusion().fit(seen.table, y, seen.together(groups))
+        with network_off(self.offline):
+            fusion = self._make_fusion().fit(seen.table, y, seen.together(groups))
         # Set together, once nothing can fail any more: a model is never half of one fit and half of another.
         self.fusion_ = fusion
         self.classes_ = fusion.classes_
@@ -148,11 +158,16 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def check_choices(self) -> None:
         """Raise UnknownNameError or ValueError for a choice that does not exist, before hours of looking at photos."""
         read_zoo(self.zoo)
-        self._make_fusion()
+        fusion = self._make_fusion()
+        if isinstance(fusion, MixtureOfExperts):
+            with network_off(self.offline):
+                fusion.check_choices()
+        elif self.training != "staged" or self.label_space is not None or self.train_label_space:
+            raise ChoiceError(f"training and label space are choices of the fusion 'mixture', not of {self.fusion!r}")
         for registry, name in ((GATES, self.gate), (EXPERTS, self.expert)):
             registry[name]
-        if self.thumbnail not in (32, 64):
-            raise ValueError(f"the cnn gate looks at thumbnails of 32 or 64 pixels, not {self.thumbnail}")
+        if self.precision not in (known := get_args(Precision)):
+            raise UnknownNameError(f"{self.precision!r} is not one of the precisions: choose from {', '.join(known)}")
         if not 0 <= self.max_rejected <= 1:
             raise ValueError(f"max_rejected is a share between 0 and 1, not {self.max_rejected}")
 
@@ -162,8 +177,8 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         A fitted model looks with the backbones it was fitted with, another one with those of its zoo.
         """
         if not hasattr(self, "fusion_"):
-            return extract(_as_paths(X), self._load(read_zoo(self.zoo)))
-        backbones = self._load(self.cards_)
+            return extract(_as_paths(X), self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps))
+        backbones = self._load(self.cards_, self.fusion_.taps)
         for backbone in backbones:
             if self.weights_[backbone.card.name] != backbone.weights:
                 raise BundleError(
@@ -231,12 +246,12 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "fusion_")
         return self.classes_
 
-    def _load(self, cards: Sequence[Card]) -> list[Backbone]:
+    def _load(self, cards: Sequence[Card], taps: Sequence[str]) -> list[Backbone]:
         """The cards' backbones. Networks built for an earlier call are used again: photo by photo is fast too."""
         with network_off(self.offline):
-            backbones = [Backbone.load(card, self.accept_undeclared_licence) for card in cards]
-        built: dict[tuple[Card, str], Backbone] = self.__dict__.setdefault("_built", {})
-        return [built.setdefault((backbone.card, backbone.weights), backbone) for backbone in backbones]
+            backbones = [Backbone.load(card, self.accept_undeclared_licence, taps, self.precision) for card in cards]
+        built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
+        return [built.setdefault((b.card, b.weights, b.taps, b.precision), b) for b in backbones]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

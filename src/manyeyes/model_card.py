@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from manyeyes.images.photo import readable
+from manyeyes.label_space.vectors import PACKAGES
 from manyeyes.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def model_card(model: "ManyEyesClassifier") -> str:
         "Their weights are not in this folder; they are fetched when they are needed.",
         _cards(model),
     ]
+    if model.fusion == "mixture" and model.label_space in PACKAGES:
+        package = PACKAGES[model.label_space]
+        parts += [
+            "## Label vectors",
+            f"Those in this folder were made from the word vectors {_cell(f'{package.scheme}:{package.where}')}, "
+            f"licence {package.licence}.",
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manyeyes.features.table import FeatureTable
+from manyeyes.features.table import FeatureTable, backbone_of, tap_of
+from manyeyes.fusion.auto import Auto
 from manyeyes.fusion.fusion import Fusion, PanelFusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vote:
-    """What one backbone's expert says, and how much the gate lets it count (None where the fusion has no gate)."""
+    """What one expert says, and how much that counts.
+
+    weight : what the gate gives it (None where the fusion has no gate). contributions : of the backbone's taps, where
+    the fusion tells: what each adds to the log-odds of the predicted class over the runner-up.
+    """
 
     backbone: str
     label: str
     probability: float
     weight: float | None
+    contributions: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,25 @@ def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[
         return [()] * len(table)
     opinions = np.exp(fusion.panel_.log_proba(table))
     weights = fusion.gate_weights(table) if isinstance(fusion, MixtureOfExperts) else None
+    contributions = fusion.contributions(table) if isinstance(fusion, Auto) else np.empty((len(table), 0))
     return [
         tuple(
-            Vote(name, names[said.argmax()], float(said.max()), None if weights is None else float(weights[row, k]))
+            Vote(
+                name,
+                names[said.argmax()],
+                float(said.max()),
+                None if weights is None else float(weights[row, k]),
+                _of_backbone(name, fusion.blocks_, contributions[row]),
+            )
             for k, (name, said) in enumerate(zip(fusion.panel_.names_, opinions[row], strict=True))
         )
         for row in range(len(table))
     ]
+
+
+def _of_backbone(name: str, blocks: list[str], contributions: "np.ndarray[Any, Any]") -> dict[str, float]:
+    return {
+        tap_of(block): float(contribution)
+        for block, contribution in zip(blocks, contributions, strict=False)
+        if backbone_of(block) == name
+    }

@@ -32,23 +32,22 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from manyeyes import __version__
-from manyeyes.experts import EXPERTS, kernel_ridge, lda, linear_svm, ridge, softmax
+from manyeyes.experts import EXPERTS, kernel_ridge, lda, linear_svm, ridge, softmax, squared_hinge
 from manyeyes.experts.linear import unit_blocks
 from manyeyes.experts.row_space import RowSpace
-from manyeyes.experts.squared_hinge import fit_squared_hinge
 
 NEW_PHOTOS = 1000
 Predict = Callable[[np.ndarray], np.ndarray]
 
 # Head → what scikit-learn is asked to do.
 HEADS = {
-    "linear SVM, one cost": "LinearSVC",
-    "linear-svm": "LinearSVC in a grid search over the same costs",
+    "linear SVM, one cost": "LinearSVC at the same cost, both to within about a millionth of the least loss",
+    "linear-svm": "LinearSVC in a grid search over the same costs, by accuracy",
     "pca-linear-svm": "PCA and LinearSVC in the same grid search",
-    "softmax": "LogisticRegressionCV over the same strengths",
-    "ridge": "RidgeClassifierCV, leave-one-out, over the same strengths",
-    "kernel-ridge": "KernelRidge in a grid search over the same widths and strengths",
-    "lda": "LinearDiscriminantAnalysis (lsqr) in a grid search over the same shrinkages",
+    "softmax": "LogisticRegressionCV over the same strengths, by log loss",
+    "ridge": "RidgeClassifierCV over the same strengths, by leave-one-out squared error",
+    "kernel-ridge": "KernelRidge in a grid search over as many widths and strengths, by R²",
+    "lda": "LinearDiscriminantAnalysis (lsqr) in a grid search over the same shrinkages, by accuracy",
 }
 
 
@@ -150,7 +149,9 @@ def ours(head: str, X: np.ndarray, y: np.ndarray) -> Predict:
         rows = unit_blocks(X, X.shape[1:])
         space = RowSpace.of(rows, rows.mean(axis=0))
         costs = np.full(len(y), one_cost(rows))
-        coef, intercept = space.on_columns(*fit_squared_hinge(space.rows, y, y.max() + 1, costs))
+        # As the head is shipped it stops at about 0.1% above the least loss, LinearSVC far nearer to it.
+        squared_hinge.TOLERANCE = 1e-7
+        coef, intercept = space.on_columns(*squared_hinge.fit_squared_hinge(space.rows, y, y.max() + 1, costs))
         return lambda new: (unit_blocks(new, X.shape[1:]) @ coef.T + intercept).argmax(axis=1)
     return EXPERTS[head]().fit(X, y).predict
 
@@ -207,6 +208,11 @@ def page(lines: list[str], arguments: argparse.Namespace) -> str:
         f"as those of backbones are. Medians of {arguments.repeats} runs in turn; the ratio is the median of the "
         f"pairs'. A run is stopped after {arguments.limit:.0f} seconds. Accuracy is that on {NEW_PHOTOS:,} new rows, "
         "in percent. Each head of ours but the first also gives calibrated probabilities and out-of-fold opinions.",
+        "",
+        "Only the first line sets solver against solver. In the others our heads do less for the same end: linear-svm, "
+        "softmax and kernel-ridge walk downhill over their grids where scikit-learn tries every point, linear-svm and "
+        "softmax choose on the first folds that hold out about 600 rows, and linear-svm stops at about 0.1% above the "
+        "least loss. All of ours choose by log loss, so the two may choose differently.",
         "",
         *(f"- **{head}** against {HEADS[head]}" for head in arguments.heads),
         "",

@@ -98,7 +98,7 @@ def page(outcomes: Outcomes, title: str, heads: str) -> str:
     lines = [
         f"# {title}",
         "",
-        f"2-fold stratified cross-validation (half to train, half to judge), {len(outcomes.seeds)} seeds: mean ± "
+        f"2-fold stratified cross-validation (half to train, half to judge), seeds {outcomes.seeds}: mean ± "
         "standard deviation over the folds. Differences are in points of accuracy to the same mixture without a label "
         "space, fold by fold, with the 95% interval of a bootstrap over photos and the p of a sign test. "
         f"{heads[0].upper()}{heads[1:]}; the others take part without a label space.",

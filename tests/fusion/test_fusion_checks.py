@@ -22,8 +22,8 @@ ESTIMATORS = [
     FUSIONS["evidence"](),
     FUSIONS["log-linear"](**FAST),
     *(FUSIONS[name]() for name in FUSIONS.names() if name.startswith("concat+")),
+    FUSIONS["auto"](),
     FUSIONS["embedding-classifier"](),
-    FUSIONS["mixture"](gate="constant", training="joint"),
     *(FUSIONS["mixture"](gate=gate, **FAST) for gate in ("embedding", "constant", "uniform")),
 ]
 

@@ -79,11 +79,12 @@ def test_it_survives_being_packed(labelled: Clouds, choices: dict[str, Any], gat
     assert np.array_equal(back.predict_log_proba(table), model.predict_log_proba(table))
 
 
-def test_trained_jointly_it_is_no_worse_than_the_plain_mean(labelled: Clouds) -> None:
-    table, y = labelled(400)
-    new, truth = labelled(400, seed=1)
+@pytest.mark.parametrize("gate", ["uniform", "constant", "embedding"])
+def test_trained_jointly_it_is_no_worse_than_the_plain_mean(clouds: Clouds, gate: str) -> None:
+    table, y = clouds(400)
+    new, truth = clouds(1000, seed=1)
     uniform = mixture("uniform").fit(table, y)
-    joint = mixture("constant", training="joint").fit(table, y)
+    joint = mixture(gate, training="joint").fit(table, y)
     assert joint.score(new, truth) > uniform.score(new, truth) - 0.02
     assert log_loss(joint, new, truth) < log_loss(uniform, new, truth) + 0.05
 

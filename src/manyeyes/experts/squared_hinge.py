@@ -19,8 +19,9 @@ from manyeyes.experts import FloatArray
 
 # Single precision halves the time, and is good to about 1e-6 of the loss.
 Array = npt.NDArray[np.float32]
-# A class has arrived when the next step promises less than this share of its loss. A tenth of it changes no prediction
-# that was measured, and takes half as long again.
+# A class has arrived when the next step promises less than this share of its loss, which is then about 0.1% above its
+# minimum. With a tenth of it accuracies on four sets of photos moved by 0.04 points at most, and it took half as long
+# again.
 TOLERANCE = 1e-4
 MAX_ITERATIONS = 1000
 # Multiply-adds of one pass over the rows below which threads of the BLAS wait for one another longer than they work.

@@ -25,6 +25,8 @@ BATCH = 128
 # Few photos are parted into smaller batches: a handful of steps an epoch would not come far in a hundred epochs.
 STEPS = 16
 LEARNING_RATE = 1e-3
+# Parameters of a model below which several threads wait for one another longer than they work.
+SMALL = 100_000
 # L2 on what maps features to classes.
 WEIGHT_DECAY = 1e-4
 # One fold in so many is held out, or one in fewer when even the largest class has fewer photos.
@@ -93,6 +95,16 @@ def train(model: nn.Module, optimiser: torch.optim.Optimizer, lesson: Lesson, ro
     The model is left as it was at its best on the held-out rows; 0 means that it was best at the start. Without any to
     judge by it is trained for as many epochs as are otherwise waited for a better one.
     """
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        return _train(model, optimiser, lesson, rows, held)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(model: nn.Module, optimiser: torch.optim.Optimizer, lesson: Lesson, rows: Rows, held: Rows) -> int:
     labels = torch.from_numpy(lesson.labels)
     weights = torch.from_numpy(class_weights(lesson.class_weight, lesson.classes, lesson.labels)).float()
 

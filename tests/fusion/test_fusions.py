@@ -135,9 +135,8 @@ def test_balanced_weights_find_more_of_a_rare_class(clouds: Clouds, name: str) -
         (fresh(name, class_weight=weight).fit(table, y).predict(new)[truth == 1] == 1).mean()
         for weight in (None, "balanced")
     ]
-    # On rows that the experts knew, a second stage makes few mistakes for weights to count; nor does a net that bends.
-    least = 0.05 if name.endswith("in-sample") or name == "embedding-classifier" else 0.1
-    assert recalls[0] + least < recalls[1]
+    # How much there is to gain depends on how much a method finds without weights: from 0.06 to 0.4 here.
+    assert recalls[0] + 0.05 < recalls[1]
 
 
 @every_fusion

@@ -20,8 +20,8 @@ from manyeyes.experts.row_space import RowSpace
 from manyeyes.experts.squared_hinge import fit_squared_hinge
 from manyeyes.experts.weights import class_weights
 
-# What a row short of its margin costs, in units of 1 / the rows' variance: from very soft to hard margins. With 100 among
-# them it took twice as long, and accuracies on four sets of photos moved by about 0.1 points at most.
+# What a row short of its margin costs, in units of 1 / the rows' variance: from very soft to hard. With 100 among
+# among them it took twice as long, and accuracies on four sets of photos moved by about 0.1 points at most.
 COSTS = (0.1, 1.0, 10.0)
 # The cost is chosen on the first folds that together hold out so many rows.
 TUNING_ROWS = 600

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants as hub_constants
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -18,6 +19,12 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 class NetworkDeniedError(AssertionError):
     """A test tried to leave this machine."""
+
+
+@pytest.fixture(autouse=True)
+def same_start() -> None:
+    """What a test draws from torch's own generator is the same in whatever order the tests run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

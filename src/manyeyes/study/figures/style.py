@@ -1,7 +1,9 @@
 """One look for all figures: light, no boxes, colours that colour-blind people can tell apart (Okabe and Ito, 2008)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +38,8 @@ COLOURS = {
 # From paper to ink, and from blue through paper to vermilion: both get steadily darker away from paper.
 SEQUENTIAL = LinearSegmentedColormap.from_list("sequential", ["#f7fbff", "#9ecae1", BLUE, "#08306b"])
 DIVERGING = LinearSegmentedColormap.from_list("diverging", [BLUE, "#a6cbe3", "#fbfbfb", "#f3b48b", VERMILION])
+
+CLIP_PATH = re.compile(r'<clipPath id="(\w+)"')
 
 WIDTH = 9.0  # inches
 LONGEST_NAME = 36
@@ -83,8 +87,18 @@ def new_figure(height: float, title: str, width: float = WIDTH) -> Figure:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """As SVG and as PNG."""
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    drawn = StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    (folder / f"{name}.svg").write_text(_counted(drawn.getvalue()), encoding="utf-8")
     figure.savefig(folder / f"{name}.png", dpi=160)
+
+
+def _counted(svg: str) -> str:
+    """With counted clip paths: matplotlib names them by coordinates, which differ in the last bit from run to run."""
+    names = dict.fromkeys(CLIP_PATH.findall(svg))
+    for number, name in enumerate(names):
+        svg = svg.replace(name, f"clip{number}")
+    return svg
 
 
 def short(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, Bundle, Offline, Quiet, Verbose
+from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, Offline, Quiet, Verbose
 from manyeyes.progress import console
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: Bundle,
     photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a manifest.")],
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_json: AsJson = False,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, Offline, Quiet, Verbose
+from manyeyes.cli.options import (
+    LABELLED_PHOTOS,
+    AcceptUndeclared,
+    MaxRejected,
+    Offline,
+    PrecisionName,
+    Quiet,
+    Verbose,
+    Zoo,
+)
 from manyeyes.progress import console, counting, waiting
 
 if TYPE_CHECKING:
@@ -20,11 +29,9 @@ if TYPE_CHECKING:
 
 
 def fit(
-    photos: Annotated[
-        Path, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")
-    ],
+    photos: Annotated[Path, LABELLED_PHOTOS],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
-    zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
+    zoo: Zoo = "lite",
     gate: Annotated[
         str | None, typer.Option(help="Whom the mixture trusts: cnn32, cnn64, embedding, constant or uniform.")
     ] = None,
@@ -49,17 +56,13 @@ def fit(
     expert: Annotated[
         str, typer.Option(help="softmax, linear-svm, kernel-ridge …: a wrong name lists them all.")
     ] = "softmax",
-    precision: Annotated[
-        str, typer.Option(help="What backbones compute in: fp32, or bf16, faster on processors that have it.")
-    ] = "fp32",
+    precision: PrecisionName = "fp32",
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Show every method side by side before fitting.")
     ] = True,
-    max_rejected: Annotated[
-        float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")
-    ] = 0.2,
+    max_rejected: MaxRejected = 0.2,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,

@@ -38,4 +38,14 @@ AcceptUndeclared = Annotated[
     bool,
     typer.Option("--accept-undeclared-licence", help="Use weights whose publisher declares no licence."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Zoo = Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")]
+PrecisionName = Annotated[
+    str, typer.Option(help="What backbones compute in: fp32, or bf16, faster on processors that have it.")
+]
+MaxRejected = Annotated[
+    float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")
+]
 Bundle = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a model that `manyeyes fit` wrote.")]
+# No type of its own: where another source of photos may be named instead, there may be none.
+LABELLED_PHOTOS = typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")

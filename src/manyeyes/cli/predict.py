@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, Bundle, Offline, Quiet, Verbose
+from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, Offline, Quiet, Verbose
 
 if TYPE_CHECKING:
     from manyeyes.images import Rejected
@@ -22,7 +22,7 @@ FULL_BAR = 2.0
 def predict(
     model: Bundle,
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders to search for photos.")],
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show each backbone's vote and how much it counted.")

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, Offline, Quiet, Verbose
+from manyeyes.cli.options import (
+    LABELLED_PHOTOS,
+    AcceptUndeclared,
+    MaxRejected,
+    Offline,
+    PrecisionName,
+    Quiet,
+    Verbose,
+    Zoo,
+)
 from manyeyes.progress import console, counting, waiting
 
 if TYPE_CHECKING:
@@ -22,14 +31,12 @@ if TYPE_CHECKING:
 
 def study(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write the study to.")],
-    photos: Annotated[
-        Path | None, typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")
-    ] = None,
+    photos: Annotated[Path | None, LABELLED_PHOTOS] = None,
     dataset: Annotated[
         str | None, typer.Option(help="In place of PHOTOS, one of the paper's: flowers17, caltech101, pets …")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="With --dataset: the folder into which it was unpacked.")] = None,
-    zoo: Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")] = "lite",
+    zoo: Zoo = "lite",
     methods: Annotated[
         str, typer.Option(help="Names or shell patterns, comma-separated, such as 'concat+*,stacking,auto'.")
     ] = "*",
@@ -43,12 +50,8 @@ def study(
     folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation; the paper has 2.")] = 2,
     seeds: Annotated[int, typer.Option(min=1, help="How often the cross-validation is repeated.")] = 3,
     jobs: Annotated[int | None, typer.Option(min=1, help="Splits side by side (by default one a core).")] = None,
-    precision: Annotated[
-        str, typer.Option(help="What backbones compute in: fp32, or bf16, faster on processors that have it.")
-    ] = "fp32",
-    max_rejected: Annotated[
-        float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")
-    ] = 0.2,
+    precision: PrecisionName = "fp32",
+    max_rejected: MaxRejected = 0.2,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,

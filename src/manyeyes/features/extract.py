@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.features.pipeline import Lack, Spaces, fill, open_pool
+from manyeyes.features.pipeline import Lack, Spaces, fill
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, embedding_space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.table import FeatureTable, SourceLabels, block_name
 from manyeyes.images import Rejected, read_bytes
 from manyeyes.progress import counting
+from manyeyes.threads import open_pool
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,13 @@ is read and decoded once for all backbones; backbones with the same framing shar
 """
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from manyeyes.backbones.backbone import Backbone, Embedding
 from manyeyes.backbones.card import Interpolation
@@ -56,20 +53,6 @@ class _Framed:
     sha256: str
     thumbnail: Pixels
     pixels: dict[Framing, Pixels]
-
-
-@contextmanager
-def open_pool() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as cores, each of which runs torch on its own core only."""
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        # After an error or Ctrl-C nobody wants what is still queued.
-        pool.shutdown(cancel_futures=True)
-        # The number that a thread sets is what later threads of the process begin with.
-        torch.set_num_threads(threads)
 
 
 def fill(

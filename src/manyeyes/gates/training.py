@@ -20,10 +20,10 @@ from torch import Tensor
 from manyeyes.experts import FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.folds import Rows, folds
-from manyeyes.features.pipeline import open_pool
 from manyeyes.features.table import FeatureTable
 from manyeyes.gates.gate import Gate
 from manyeyes.gates.mixing import MIXERS, PART, Space, log_weights
+from manyeyes.threads import open_pool
 
 MAX_EPOCHS = 60
 # Epochs without a better bound before the folds give up; with many photos fewer, as an epoch then has more steps.

@@ -10,14 +10,13 @@ from typing import Any
 
 import joblib
 import numpy.typing as npt
-import torch
-from threadpoolctl import threadpool_limits
 
 from manyeyes.experts import ClassWeight, Groups
 from manyeyes.features.table import FeatureTable
 from manyeyes.study.compare import gather, run_trial
 from manyeyes.study.methods import Method
 from manyeyes.study.outcomes import Outcomes, Split, Trial
+from manyeyes.threads import one_thread
 
 LOOK_EVERY_SECONDS = 0.3
 
@@ -56,13 +55,8 @@ def _run_alone(
     class_weight: ClassWeight,
 ) -> Trial:
     """One split on one thread, in this process or in one of its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            return run_trial(methods, table, y, split, groups, class_weight, partial(_tell, ended))
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(blas=True):
+        return run_trial(methods, table, y, split, groups, class_weight, partial(_tell, ended))
 
 
 def _tell(ended: Path, name: str) -> None:

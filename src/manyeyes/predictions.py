@@ -8,7 +8,7 @@ import numpy as np
 
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.auto import Auto
-from manyeyes.fusion.fusion import Fusion, PanelFusion
+from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
 
@@ -65,21 +65,19 @@ def _predict(model: "ManyEyesClassifier", paths: list[str], table: FeatureTable)
 
 def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
     """For each photo every expert's vote; none where the fusion has no experts of its own for each backbone."""
-    if not isinstance(fusion, PanelFusion):
-        return [()] * len(table)
-    opinions = np.exp(fusion.panel_.log_proba(table))
+    opinions = fusion.opinions(table)
     weights = fusion.gate_weights(table) if isinstance(fusion, MixtureOfExperts) else None
     contributions = fusion.contributions(table) if isinstance(fusion, Auto) else np.empty((len(table), 0))
     return [
         tuple(
             Vote(
                 name,
-                names[said.argmax()],
-                float(said.max()),
+                names[said[row].argmax()],
+                float(np.exp(said[row].max())),
                 None if weights is None else float(weights[row, k]),
                 _of_backbone(name, fusion.blocks_, contributions[row]),
             )
-            for k, (name, said) in enumerate(zip(fusion.panel_.names_, opinions[row], strict=True))
+            for k, (name, said) in enumerate(opinions.items())
         )
         for row in range(len(table))
     ]

@@ -24,6 +24,7 @@ _KINDS: dict[str, Registry] = {
     "expert": EXPERTS,
     "fusion": FUSIONS,
     "panel": Registry("panel", {"panel": "manyeyes.experts.panel:ExpertPanel"}),
+    "ridge": Registry("ridge", {"distances": "manyeyes.experts.distance_ridge:DistanceRidge"}),
 }
 _TEXT = {"U": np.str_, "O": np.object_}
 # Opinions of the training photos serve other fits on the same photos, never a prediction; they are large.

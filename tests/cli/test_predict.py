@@ -85,7 +85,7 @@ def test_explain_tells_what_each_backbone_added(run, world, tmp_path):
     model.save(tmp_path / "model")
     (record,) = json.loads(run("predict", tmp_path / "model", "--explain", "--json", world.paths[0]).out)
     *backbones, everything = record["votes"]
-    assert everything["backbone"] == "all blocks: kernel-ridge" and everything["contributions"] == {}
+    assert everything["backbone"] == "all blocks" and everything["contributions"] == {}
     assert [list(vote["contributions"]) for vote in backbones] == [["final"], ["final"], ["final", "second-order"]]
     assert max(sum(vote["contributions"].values()) for vote in backbones) > 0
     shown = run("predict", tmp_path / "model", "--explain", world.paths[0]).out
@@ -93,7 +93,7 @@ def test_explain_tells_what_each_backbone_added(run, world, tmp_path):
     head, row = csv.reader(io.StringIO(run("predict", tmp_path / "model", "--explain", "--csv", world.paths[0]).out))
     told = dict(zip(head, row, strict=True))
     assert float(told["tint weight"]) == pytest.approx(sum(backbones[0]["contributions"].values()), abs=1e-4)
-    assert told["all blocks: kernel-ridge weight"] == ""
+    assert told["all blocks weight"] == ""
 
 
 def test_a_folder_is_searched_and_no_file_is_told_twice(run, trained, world):

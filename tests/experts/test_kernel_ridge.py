@@ -25,9 +25,8 @@ def prepared(X: Array) -> Array:
 
 
 def kept(X: Array) -> Array:
-    """Prepared rows as a model keeps them: of a length that makes distances the mean over blocks, in half precision."""
-    root = len(BLOCKS) ** 0.5
-    return (prepared(X) / root).astype(np.float16).astype(np.float64) * root
+    """Prepared rows as a model keeps them: in half precision."""
+    return prepared(X).astype(np.float16).astype(np.float64)
 
 
 def rbf(a: Array, b: Array, gamma: float) -> Array:
@@ -51,14 +50,14 @@ def test_leaving_out_in_closed_form_is_refitting_without_that_row_or_group(
     weights /= weights.mean()
     targets = np.eye(3)[y]
     centre = np.average(targets, axis=0, weights=weights)
-    kernel = rbf(kept(X), kept(X), model.gamma_)
+    kernel = rbf(kept(X), kept(X), model.ridge_.gamma_)
     outputs = []
     for i in range(30):
         rest = np.flatnonzero(groups != groups[i])
-        ridge = kernel[np.ix_(rest, rest)] + np.diag(model.strength_ / weights[rest])
+        ridge = kernel[np.ix_(rest, rest)] + np.diag(model.ridge_.strength_ / weights[rest])
         outputs.append(kernel[i, rest] @ np.linalg.solve(ridge, targets[rest] - centre) + centre)
     np.testing.assert_allclose(
-        np.exp(model.out_of_fold_), softmax(np.array(outputs) / model.temperature_, axis=1), atol=2e-6
+        np.exp(model.out_of_fold_), softmax(np.array(outputs) / model.ridge_.temperature_, axis=1), atol=2e-6
     )
 
 
@@ -67,10 +66,12 @@ def test_with_every_row_a_landmark_it_is_kernel_ridge_regression(clouds: Clouds)
     new = clouds(40, sum(BLOCKS), 3, seed=1)[0]
     model = KernelRidge(BLOCKS, landmarks=80).fit(X, y)
     targets = np.eye(3)[y]
-    theirs = ScikitKernelRidge(alpha=model.strength_, kernel="precomputed")
-    theirs.fit(rbf(kept(X), kept(X), model.gamma_), targets - targets.mean(axis=0))
-    outputs = theirs.predict(rbf(prepared(new), kept(X), model.gamma_)) + targets.mean(axis=0)
-    np.testing.assert_allclose(model.predict_proba(new), softmax(outputs / model.temperature_, axis=1), atol=1e-5)
+    theirs = ScikitKernelRidge(alpha=model.ridge_.strength_, kernel="precomputed")
+    theirs.fit(rbf(kept(X), kept(X), model.ridge_.gamma_), targets - targets.mean(axis=0))
+    outputs = theirs.predict(rbf(prepared(new), kept(X), model.ridge_.gamma_)) + targets.mean(axis=0)
+    np.testing.assert_allclose(
+        model.predict_proba(new), softmax(outputs / model.ridge_.temperature_, axis=1), atol=1e-5
+    )
 
 
 def test_fewer_landmarks_than_rows_come_close(clouds: Clouds) -> None:
@@ -78,7 +79,7 @@ def test_fewer_landmarks_than_rows_come_close(clouds: Clouds) -> None:
     train, test = np.arange(250), np.arange(250, 400)
     exact = KernelRidge().fit(X[train], y[train])
     nystroem = KernelRidge(landmarks=80, random_state=1).fit(X[train], y[train])
-    assert nystroem.landmarks_.shape == (80, 6) and nystroem.coef_.shape == (80, 3)
+    assert nystroem.landmarks_.shape == (80, 6) and nystroem.ridge_.coef_.shape == (80, 3)
     assert np.abs(nystroem.predict_proba(X[test]) - exact.predict_proba(X[test])).mean() < 0.03
     assert np.abs(np.exp(nystroem.out_of_fold_) - np.exp(exact.out_of_fold_)).mean() < 0.03
     assert (nystroem.predict(X[test]) == y[test]).mean() > (exact.predict(X[test]) == y[test]).mean() - 0.03
@@ -87,7 +88,7 @@ def test_fewer_landmarks_than_rows_come_close(clouds: Clouds) -> None:
 def test_landmarks_are_chosen_by_the_seed(clouds: Clouds) -> None:
     X, y = clouds(60, 4, 2)
     one, again, other = (KernelRidge(landmarks=20, random_state=seed).fit(X, y) for seed in (1, 1, 2))
-    assert np.array_equal(one.landmarks_, again.landmarks_) and np.array_equal(one.coef_, again.coef_)
+    assert np.array_equal(one.landmarks_, again.landmarks_) and np.array_equal(one.ridge_.coef_, again.ridge_.coef_)
     assert not np.array_equal(one.landmarks_, other.landmarks_)
 
 

@@ -36,6 +36,18 @@ def test_it_is_refitting_without_those_rows(groups: Array | None, strength: floa
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])
+def test_a_kernel_that_differs_for_new_rows_meets_coefficients_of_the_others(groups: Array | None) -> None:
+    as_new = KERNEL * RNG.uniform(0.5, 1, KERNEL.shape)
+    outputs, _ = solve_leaving_out(KERNEL.copy(), TARGETS, 0.1, WEIGHTS, rows_of_each_group(groups), as_new)
+    own = np.arange(24) if groups is None else groups
+    for group in np.unique(own):
+        held, rest = np.flatnonzero(own == group), np.flatnonzero(own != group)
+        ridge = KERNEL[np.ix_(rest, rest)] + np.diag(0.1 / WEIGHTS[rest])
+        expected = as_new[np.ix_(held, rest)] @ np.linalg.solve(ridge, TARGETS[rest])
+        np.testing.assert_allclose(outputs[held], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
 def test_with_every_row_a_landmark_both_ways_agree(groups: Array | None) -> None:
     together = rows_of_each_group(groups)
     exact = solve_leaving_out(KERNEL.copy(), TARGETS, 0.1, WEIGHTS, together)

@@ -19,11 +19,10 @@ def test_an_expert_is_fitted_once_whoever_asks() -> None:
     assert heard == ["kernel-ridge on a", "kernel-ridge on b", "kernel-ridge on 2 blocks"]
 
 
-def test_kernel_ridge_knows_the_taps_and_other_experts_do_not_mind_them() -> None:
+def test_experts_of_several_blocks_are_told_their_widths() -> None:
     lesson = Lesson(TABLE, Y)
-    assert lesson.expert("kernel-ridge", ["a", "a/second-order"]).taps == ("final", "second-order")  # type: ignore[attr-defined]
-    assert lesson.expert("kernel-ridge", ["a", "b"]).taps is None  # type: ignore[attr-defined]
     assert lesson.expert("softmax", ["a", "a/second-order"]).blocks == (4, 4)  # type: ignore[attr-defined]
+    assert lesson.expert("kernel-ridge", ["a"]).blocks is None  # type: ignore[attr-defined]
 
 
 def test_experts_are_told_groups_weights_and_seed() -> None:

@@ -13,8 +13,6 @@ from manyeyes.progress import console
 if TYPE_CHECKING:
     import numpy as np
 
-    from manyeyes.classifier import ManyEyesClassifier
-    from manyeyes.features.table import FeatureTable
     from manyeyes.study.metrics import Scores
 
 
@@ -63,7 +61,8 @@ def evaluate(
     index = {name: position for position, name in enumerate(names)}
     labels = np.array([index[label] for label in found.select(seen.is_good).labels])
     log_proba = loaded.fusion_.predict_log_proba(seen.table)
-    rows = {**_alone(loaded, seen.table, labels), f"fused ({loaded.fusion})": score(log_proba, labels)}
+    alone = {name: score(said, labels) for name, said in loaded.fusion_.opinions(seen.table).items()}
+    rows = {**alone, f"fused ({loaded.fusion})": score(log_proba, labels)}
     confusion = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(confusion, (labels, log_proba.argmax(axis=1)), 1)
     if as_json:
@@ -76,18 +75,6 @@ def evaluate(
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
         _show(rows, confusion, [readable(name) for name in names])
-
-
-def _alone(model: "ManyEyesClassifier", table: "FeatureTable", labels: "np.ndarray[Any, Any]") -> "dict[str, Scores]":
-    """Each backbone's expert by itself, where the fusion has experts."""
-    from manyeyes.fusion.fusion import PanelFusion
-    from manyeyes.study.metrics import score
-
-    if not isinstance(model.fusion_, PanelFusion):
-        return {}  # one expert on everything: that is the fusion itself
-    panel = model.fusion_.panel_
-    opinions = panel.log_proba(table)
-    return {name: score(opinions[:, k], labels) for k, name in enumerate(panel.names_)}
 
 
 def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: list[str]) -> None:

@@ -1,4 +1,6 @@
-"""RBF kernels over several blocks: rows prepared so that no block outshouts another, and their distances tap by tap."""
+"""Blocks prepared so that none outshouts another, and the squared distances between their rows."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +12,20 @@ Rows = npt.NDArray[np.float32]
 PART = 1024
 
 
-def prepare(X: npt.NDArray[np.floating], widths: tuple[int, ...], taps: tuple[str, ...]) -> Rows:
-    """Each block of the rows (n, D) L2-normalised, to such a length that a tap's distances are its blocks' mean.
+def prepare(block: npt.NDArray[np.floating], tap: str) -> Rows:
+    """One block's rows (n, D), L2-normalised; final features are signed-square-rooted before.
 
-    Final features are signed-square-rooted before; second-order blocks are roots already.
+    Second-order blocks are roots already.
     """
-    rows = X.astype(np.float32)
-    for block, tap in zip(np.split(rows, np.cumsum(widths)[:-1], axis=1), taps, strict=True):
-        if tap == FINAL:
-            np.copysign(np.sqrt(np.abs(block)), block, out=block)
-        length = np.linalg.norm(block, axis=1, keepdims=True) * np.sqrt(taps.count(tap), dtype=np.float32)
-        np.divide(block, length, out=block, where=length > 0)
+    rows = block.astype(np.float32)
+    if tap == FINAL:
+        np.copysign(np.sqrt(np.abs(rows)), rows, out=rows)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    np.divide(rows, length, out=rows, where=length > 0)
     return rows
 
 
-def tap_distances(rows: Rows, others: Rows, widths: tuple[int, ...], taps: tuple[str, ...]) -> list[Rows]:
-    """Squared distances between all prepared rows of two matrices, (n, m), for each tap as they first occur."""
-    of_column = np.repeat(np.array(taps), widths)
-    return [squared_distances(rows[:, of_column == tap], others[:, of_column == tap]) for tap in dict.fromkeys(taps)]
-
-
-def weighted_mean(distances: list[Rows], shares: npt.NDArray[np.float64]) -> Rows:
+def weighted_mean(distances: Sequence[Rows], shares: npt.NDArray[np.float64]) -> Rows:
     """Σ share · distance, over the taps."""
     mean = np.float32(shares[0]) * distances[0]
     for share, one in zip(shares[1:], distances[1:], strict=True):

@@ -1,7 +1,8 @@
 """Weighted kernel ridge regression, solved together with what it says of each row when that row was left out.
 
 With A = K + λ W⁻¹ and coefficients α = A⁻¹ Y, the prediction for row i by the others is y_i - α_i / (A⁻¹)_ii, and for
-the rows G of a group by all others Y_G - ((A⁻¹)_GG)⁻¹ α_G: exact, for the price of one inverse.
+the rows G of a group by all others Y_G - ((A⁻¹)_GG)⁻¹ α_G: exact, for the price of one inverse. The coefficients that
+the others would have without G are α - (A⁻¹)_:G ((A⁻¹)_GG)⁻¹ α_G.
 
 Where there are too many rows for that, m of them are landmarks. With K_mm = L Lᵀ, features Φ = K_nm L⁻ᵀ and hat matrix
 H = Φ (ΦᵀWΦ + λI)⁻¹ ΦᵀW, the left-out rows of a group get Y_G - (I - H_GG)⁻¹ (Y_G - (H Y)_G).
@@ -18,20 +19,31 @@ RowsOfGroups = list[npt.NDArray[np.int64]]
 
 
 def solve_leaving_out(
-    kernel: FloatArray, targets: FloatArray, strength: float, weights: FloatArray, together: RowsOfGroups
+    kernel: FloatArray,
+    targets: FloatArray,
+    strength: float,
+    weights: FloatArray,
+    together: RowsOfGroups,
+    as_new: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """(outputs of left-out rows, coefficients), both (n, C), from a kernel (n, n) that may be written over.
 
     ``strength`` is λ, ``weights`` (n,) count the rows, ``together`` are the groups of more than one row, which are left
-    out as a whole.
+    out as a whole. Where the kernel itself was learnt from the rows, row i of ``as_new`` (n, n) is what it would be
+    between row i as a new one and the others: α of the others, found without row i, then meets that row.
     """
     # A weight of zero would be an infinite penalty.
     kernel[np.diag_indices_from(kernel)] += strength / np.maximum(weights, 1e-9)
     inverse = _inverse(kernel)
     coefficients = inverse @ targets
-    outputs = targets - coefficients / np.diag(inverse)[:, None]
+    without = coefficients / np.diag(inverse)[:, None]
     for rows in together:
-        outputs[rows] = targets[rows] - np.linalg.solve(inverse[np.ix_(rows, rows)], coefficients[rows])
+        without[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], coefficients[rows])
+    if as_new is None:
+        return targets - without, coefficients
+    outputs = as_new @ coefficients - np.einsum("ij,ij->i", as_new, inverse)[:, None] * without
+    for rows in together:
+        outputs[rows] = as_new[rows] @ (coefficients - inverse[:, rows] @ without[rows])
     return outputs, coefficients
 
 

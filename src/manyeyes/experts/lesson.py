@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_consistent_length
 
-from manyeyes.backbones.nets import FINAL
 from manyeyes.experts import EXPERTS, ClassWeight, Expert, FloatArray, Groups
 from manyeyes.experts.folds import judged
 from manyeyes.experts.weights import class_weights
-from manyeyes.features.table import FeatureTable, tap_of
+from manyeyes.features.table import FeatureTable
 
 
 class Lesson:
@@ -67,9 +66,5 @@ class Lesson:
         options: dict[str, Any] = {"class_weight": self.class_weight, "random_state": self.random_state}
         if len(names) > 1:
             options["blocks"] = tuple(self.table.blocks[name].shape[1] for name in names)
-        taps = tuple(tap_of(name) for name in names)
-        # Experts to which a tap is more than other columns say so by their parameters.
-        if set(taps) != {FINAL} and "taps" in EXPERTS[kind]().get_params():
-            options["taps"] = taps
         expert: Expert = EXPERTS[kind](**options)
         return expert

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from manyeyes.backbones.nets import FINAL
 from manyeyes.experts import ClassWeight, FloatArray, Groups
@@ -61,6 +67,7 @@ class Fusion(LogProbaClassifier):
         if not self.blocks_:
             raise ValueError(f"{type(self).__name__} wants blocks of {' or '.join(self.taps)} features, found none")
         self.n_features_in_ = sum(lesson.table.blocks[name].shape[1] for name in self.blocks_)
+        _assert_finite(lesson.table, self.blocks_)
         honest = self._fit(lesson)
         is_judged = np.isfinite(honest).all(axis=1)
         if is_judged.any():
@@ -72,6 +79,10 @@ class Fusion(LogProbaClassifier):
     def predict_log_proba(self, X: Any) -> FloatArray:
         check_is_fitted(self)
         return tempered(self._log_proba(self._table(X)), self.temperature_)
+
+    def opinions(self, X: Any) -> dict[str, FloatArray]:
+        """What each expert says by itself, by its name: log-probabilities (n, C). None where there is but one."""
+        return {}
 
     @abstractmethod
     def _fit(self, lesson: Lesson) -> FloatArray:
@@ -95,6 +106,7 @@ class Fusion(LogProbaClassifier):
                 f"the blocks {', '.join(self.blocks_)} have {table.shape[1]} features in this table, "
                 f"{type(self).__name__} was fitted on {self.n_features_in_}"
             )
+        _assert_finite(table, self.blocks_)
         return table
 
 
@@ -117,6 +129,16 @@ class PanelFusion(Fusion):
         self.panel_ = ExpertPanel(tuple(self._members())).fit(lesson)
         return self._fit_to_opinions(lesson, self.panel_.out_of_fold_)
 
+    def opinions(self, X: Any) -> dict[str, FloatArray]:
+        check_is_fitted(self)
+        said = self.panel_.log_proba(self._table(X))
+        return {name: said[:, k] for k, name in enumerate(self.panel_.names_)}
+
     @abstractmethod
     def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:
         """Learn from the experts' out-of-fold log-probabilities (n, K, C); return the fusion's, (n, C)."""
+
+
+def _assert_finite(table: FeatureTable, names: Sequence[str]) -> None:
+    for name in names:
+        assert_all_finite(table.blocks[name], input_name=name)

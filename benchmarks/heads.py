@@ -32,7 +32,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from manyeyes import __version__
-from manyeyes.experts import EXPERTS, kernel_ridge, lda, linear_svm, ridge, softmax, squared_hinge
+from manyeyes.experts import EXPERTS, distance_ridge, lda, linear_svm, ridge, softmax, squared_hinge
 from manyeyes.experts.linear import unit_blocks
 from manyeyes.experts.row_space import RowSpace
 
@@ -181,7 +181,7 @@ def theirs(head: str, X: np.ndarray, y: np.ndarray) -> Predict:
 def their_kernel_ridge(X: np.ndarray, y: np.ndarray) -> Predict:
     rows = unit_blocks(np.sqrt(X), X.shape[1:])
     typical = np.median(pdist(rows[:500], "sqeuclidean"))
-    grid = {"gamma": 1 / np.array(kernel_ridge.WIDTHS) / typical, "alpha": kernel_ridge.STRENGTHS}
+    grid = {"gamma": 1 / np.array(distance_ridge.WIDTHS) / typical, "alpha": distance_ridge.STRENGTHS}
     model = search(KernelRegression(kernel="rbf"), **grid).fit(rows, np.eye(y.max() + 1)[y])
     return lambda new: model.predict(unit_blocks(np.sqrt(new), X.shape[1:])).argmax(axis=1)
 

@@ -35,6 +35,13 @@ def test_a_study_of_a_folder(study, world, tmp_path):
     assert (tmp_path / "study" / "figures" / "kappa.svg").exists()
 
 
+def test_a_study_of_few_photos_a_class(study, world, tmp_path):
+    assert study(world.photos, "--per-class", 2).status == 0
+    results = json.loads((tmp_path / "study" / "results.json").read_text())
+    assert results["per_class"] == 2
+    assert {(split["train"], split["photos"]) for split in results["methods"][0]["splits"]} == {(6, 18)}
+
+
 def test_a_study_is_replaced_and_other_files_are_not(study, world, tmp_path):
     assert study(world.photos).status == 0
     assert study(world.photos).status == 0

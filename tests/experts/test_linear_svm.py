@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from manyeyes.experts import linear_svm, squared_hinge
+from manyeyes.experts import folds, linear_svm, squared_hinge
 from manyeyes.experts.calibration import log_loss, tempered
 from manyeyes.experts.linear import unit_blocks
 from manyeyes.experts.linear_svm import LinearSvm, PcaLinearSvm, RawLinearSvm
@@ -118,7 +118,7 @@ def test_where_rows_are_many_the_first_folds_choose_and_all_speak(
         return squared_hinge.fit_squared_hinge(rows, *rest)
 
     monkeypatch.setattr(linear_svm, "fit_squared_hinge", counting)
-    monkeypatch.setattr(linear_svm, "TUNING_ROWS", 35)
+    monkeypatch.setattr(folds, "TUNING_ROWS", 35)
     model = LinearSvm().fit(X, y)
     # Two folds hold out 40 rows: some costs on two of them, one on the other three, and then all rows.
     assert solved.count(100) == 1 and len(solved) % 2 == 0 and len(solved) < 5 * 3 + 1

@@ -167,6 +167,17 @@ def test_where_no_class_has_two_photos_there_is_nothing_to_compare():
     assert cross_validation(np.array(["cat", "dog", "owl", "yak"])) == []
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 2])
+def test_few_photos_of_a_class_are_trained_on_and_as_many_as_ever_are_judged(groups):
+    labels = np.repeat([0, 1, 2], [40, 17, 3])
+    whole, few = (cross_validation(labels, 2, range(3), groups, per_class) for per_class in (None, 5))
+    for one, other in zip(whole, few, strict=True):
+        assert (one.test == other.test).all()
+        assert set(other.train) <= set(one.train)
+        assert np.bincount(labels[other.train]).tolist() == np.minimum(np.bincount(labels[one.train]), 5).tolist()
+    assert len({tuple(split.train) for split in few}) == len(few)
+
+
 def test_a_class_that_one_split_lacks_keeps_the_others_in_place():
     """Class 1 has one photo: where it is not trained on, columns shift, and answers must not."""
     rng = np.random.default_rng(0)

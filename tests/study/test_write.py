@@ -30,6 +30,7 @@ FACTS = Facts(
     precision="fp32",
     folds=2,
     seeds=2,
+    per_class=None,
     rejected=1,
     notes=("one * note",),
     command="manyeyes study pets -o study",
@@ -180,6 +181,13 @@ def test_names_that_are_no_names(tmp_path):
     write_study(tmp_path / "study", strange, table, paths, facts)
     assert json.loads((tmp_path / "study" / "results.json").read_text())["name"] == "\x1b[31m$x_1$"
     assert "\x1b" not in (tmp_path / "study" / "table.md").read_text()
+
+
+def test_a_page_tells_of_how_few_photos_were_trained_on(tmp_path):
+    made = small({"eye": [[0, 1, 0, 0]]}, ["eye"], [0, 1, 0, 1])
+    write_study(tmp_path / "study", *made, dataclasses.replace(FACTS, per_class=5))
+    assert "No more than 5 photos of a class were trained on." in (tmp_path / "study" / "table.md").read_text()
+    assert read_results(tmp_path / "study")["per_class"] == 5
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path, outcomes, photos, paths):

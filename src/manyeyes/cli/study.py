@@ -49,6 +49,9 @@ def study(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation; the paper has 2.")] = 2,
     seeds: Annotated[int, typer.Option(min=1, help="How often the cross-validation is repeated.")] = 3,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="Train on no more than so many photos of a class (by default on all).")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Splits side by side (by default one a core).")] = None,
     precision: PrecisionName = "fp32",
     max_rejected: MaxRejected = 0.2,
@@ -94,7 +97,7 @@ def study(
     good = found.select(seen.is_good)
     labels = np.array(good.labels)
     groups = seen.together(good.groups)
-    splits = cross_validation(labels, folds, range(seeds), groups)
+    splits = cross_validation(labels, folds, range(seeds), groups, per_class)
     if not splits:
         raise PhotoSourceError("no class has two photos: nothing can be compared")
     processes = min(jobs or joblib.cpu_count(), len(splits))
@@ -112,6 +115,7 @@ def study(
         precision=precision,
         folds=folds,
         seeds=seeds,
+        per_class=per_class,
         rejected=len(seen.rejected),
         notes=good.notes,
         command=_command(),

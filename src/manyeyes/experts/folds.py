@@ -1,7 +1,7 @@
 """Folds that bear small classes, and what a fold that lacks a class can say of it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_consistent_length
 
 # The log-probability that is given to a class which was absent from the rows an expert learnt from.
 LOG_UNSEEN = float(np.log(1e-6))
+# Held-out rows that tell one strength of an expert from another well enough.
+TUNING_ROWS = 600
 
 Rows = npt.NDArray[np.int64]
 
@@ -37,6 +39,15 @@ def folds(
         splits = list(splitter.split(np.zeros(len(y)), y, groups))
     # A few large groups may leave a fold without rows.
     yield from ((train, held) for train, held in splits if len(train) and len(held))
+
+
+def tuning_folds(splits: Sequence[tuple[Rows, Rows]], judges: npt.NDArray[np.float64]) -> int:
+    """How many of the first folds are enough to choose by: all, or those that together hold out enough rows.
+
+    Only rows that ``judges`` (n,) gives a weight count.
+    """
+    judging = np.cumsum([np.count_nonzero(judges[held]) for _, held in splits])
+    return min(int(np.searchsorted(judging, TUNING_ROWS)) + 1, len(splits))
 
 
 def spread_to_all_classes(

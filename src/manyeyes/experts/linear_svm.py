@@ -6,6 +6,7 @@ more accurate than on raw or standardised ones (flowers17, eleven backbones: 98.
 RawLinearSvm is there because the paper's is raw.
 """
 
+from functools import partialmethod
 from typing import Any, Self
 
 import numpy as np
@@ -14,17 +15,15 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.descent import descend
-from manyeyes.experts.folds import Rows, folds, judged
+from manyeyes.experts.folds import Rows, folds, judged, tuning_folds
 from manyeyes.experts.linear import LinearExpert, Opinion, calibrated
 from manyeyes.experts.row_space import RowSpace
 from manyeyes.experts.squared_hinge import fit_squared_hinge
 from manyeyes.experts.weights import class_weights
 
 # What a row short of its margin costs, in units of 1 / the rows' variance: from very soft to hard. With 100 among
-# among them it took twice as long, and accuracies on four sets of photos moved by about 0.1 points at most.
+# them it took twice as long, and accuracies on four sets of photos moved by about 0.1 points at most.
 COSTS = (0.1, 1.0, 10.0)
-# The cost is chosen on the first folds that together hold out so many rows.
-TUNING_ROWS = 600
 # Where the search begins.
 START = {"cost": 1.0}
 
@@ -103,33 +102,13 @@ class LinearSvm(LinearExpert):
 class RawLinearSvm(LinearSvm):
     """Linear support vector machine on the columns as they are, where one backbone may outshout another."""
 
-    def __init__(
-        self,
-        blocks: tuple[int, ...] | None = None,
-        scaling: str = "raw",
-        components: int | None = None,
-        C: float | None = None,
-        class_weight: ClassWeight = None,
-        cv: int = 5,
-        random_state: int = 0,
-    ) -> None:
-        super().__init__(blocks, scaling, components, C, class_weight, cv, random_state)
+    __init__ = partialmethod(LinearSvm.__init__, scaling="raw")
 
 
 class PcaLinearSvm(LinearSvm):
     """Linear support vector machine on the paper's 1,000 principal components, or on all where there are fewer."""
 
-    def __init__(
-        self,
-        blocks: tuple[int, ...] | None = None,
-        scaling: str = "unit",
-        components: int | None = 1000,
-        C: float | None = None,
-        class_weight: ClassWeight = None,
-        cv: int = 5,
-        random_state: int = 0,
-    ) -> None:
-        super().__init__(blocks, scaling, components, C, class_weight, cv, random_state)
+    __init__ = partialmethod(LinearSvm.__init__, components=1000)
 
 
 class _Problem:
@@ -152,8 +131,7 @@ class _Problem:
 
     def best_cost(self) -> float:
         unit = 1 / (float(self._rows.var(axis=0).sum()) or 1.0)
-        judging = np.cumsum([np.count_nonzero(self._judges[held]) for _, held in self._splits])
-        enough = min(int(np.searchsorted(judging, TUNING_ROWS)) + 1, len(self._splits))
+        enough = tuning_folds(self._splits, self._judges)
         return unit * descend(lambda cost: self.opinion(cost * unit, enough).loss, {"cost": COSTS}, START)["cost"]
 
     def opinion(self, C: float, count: int) -> Opinion:

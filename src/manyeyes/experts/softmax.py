@@ -15,15 +15,15 @@ from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import log_loss
 from manyeyes.experts.classifier import LogProbaClassifier
 from manyeyes.experts.descent import descend
-from manyeyes.experts.folds import Rows, folds, judged, spread_to_all_classes
+from manyeyes.experts.folds import Rows, folds, judged, spread_to_all_classes, tuning_folds
+from manyeyes.experts.row_space import RowSpace
+from manyeyes.experts.scaling import column_scales
 from manyeyes.experts.weights import class_weights
 
 # From too strong to too weak for standardised columns of any backbone seen so far; the best is most often 1 to 10.
 STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-3.0, 2.5, 0.5))
 # The middle of what is most often best: the search goes up or down from here.
 START = STRENGTHS[6]
-# Held-out rows that tell one strength from another well enough.
-TELLING = 600
 # Multiply-adds of one pass over the rows below which one thread is fastest.
 SMALL = 1e8
 
@@ -75,11 +75,13 @@ class SoftmaxRegression(LogProbaClassifier):
         labels = self._learn_classes(y)
         weights = class_weights(self.class_weight, self.classes_, labels)
         mean = X.mean(axis=0, dtype=np.float64)
-        scale = _scales(X, mean, self.blocks or (X.shape[1],))
-        spanned, to_columns = _sample_space((X - mean) / scale)
+        centred = X - mean
+        scale = column_scales(centred, mean, self.blocks or (X.shape[1],))
+        standard = centred / scale
+        space = RowSpace.of(standard, np.zeros(X.shape[1])) if X.shape[0] < X.shape[1] else None
 
         # Single precision halves the time; the solver's tolerance is far above its rounding.
-        rows: npt.NDArray[np.float32] = spanned.astype(np.float32)
+        rows: npt.NDArray[np.float32] = (standard if space is None else space.rows).astype(np.float32)
         splits = [
             (train, held)
             for train, held in folds(labels, self.cv, self.random_state, groups)
@@ -91,7 +93,9 @@ class SoftmaxRegression(LogProbaClassifier):
         self.out_of_fold_: FloatArray = opinions.of(self.C_, len(splits))
 
         coef, intercept = _as_softmax(_fit(rows, labels, weights, self.C_))
-        self.coef_ = (coef @ to_columns) / scale
+        if space is not None:
+            coef, intercept = space.on_columns(coef, intercept)
+        self.coef_ = coef / scale
         self.intercept_ = intercept - self.coef_ @ mean
         return self
 
@@ -141,11 +145,8 @@ class _Opinions:
 
 def _choose(opinions: _Opinions, judges: FloatArray) -> float:
     """The strength of least log loss on as many folds as hold out enough rows to tell."""
-    if not opinions.splits:
-        return START
-    held_out = np.cumsum([len(held) for _, held in opinions.splits])
-    count = int(np.searchsorted(held_out, TELLING, side="left")) + 1
-    held = np.concatenate([held for _, held in opinions.splits[:count]])
+    count = tuning_folds(opinions.splits, judges)
+    held = np.concatenate([np.arange(0), *(held for _, held in opinions.splits[:count])])
     if not judges[held].any():
         return START
 
@@ -153,34 +154,6 @@ def _choose(opinions: _Opinions, judges: FloatArray) -> float:
         return log_loss(opinions.of(C, count)[held], opinions.labels[held], judges[held])
 
     return descend(loss, {"C": STRENGTHS}, {"C": START})["C"]
-
-
-def _scales(X: FloatArray, mean: FloatArray, widths: tuple[int, ...]) -> FloatArray:
-    """What each column is divided by: its standard deviation, or the median one of its block if that is larger."""
-    if sum(widths) != X.shape[1]:
-        raise ValueError(f"blocks {widths} want {sum(widths)} columns, X has {X.shape[1]}")
-    scale: FloatArray = X.std(axis=0, dtype=np.float64)
-    varies = scale > 1e-12 * np.maximum(np.abs(mean), 1e-300)
-    for columns in np.split(np.arange(len(scale)), np.cumsum(widths)[:-1]):
-        alive = columns[varies[columns]]
-        if len(alive):
-            scale[alive] = np.maximum(scale[alive], np.median(scale[alive]))
-    scale[~varies] = 1.0
-    return scale
-
-
-def _sample_space(X: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Rows in the space that they span, (n, r), and the map from there back to columns, (r, D).
-
-    An L2-penalised linear model lies in the span of its rows, so with more columns than rows this changes nothing but
-    the time: the solver then works on n instead of D columns.
-    """
-    if X.shape[1] <= X.shape[0]:
-        return X, np.eye(X.shape[1])
-    values, vectors = np.linalg.eigh(X @ X.T)
-    kept = values > 1e-10 * max(values[-1], 1e-300)
-    roots = np.sqrt(values[kept])
-    return vectors[:, kept] * roots, (vectors[:, kept] / roots).T @ X
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """Train by gradient descent on the log loss, and stop when rows held out say so: Adam, batches, early stopping."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Self
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from manyeyes.experts import FloatArray
 from manyeyes.experts.folds import Rows, folds
 from manyeyes.experts.lesson import Lesson
+from manyeyes.experts.scaling import column_scales
 from manyeyes.experts.weights import class_weights
 from manyeyes.features.table import FeatureTable
+from manyeyes.threads import one_thread
 
 EPOCHS = 100
 PATIENCE = 10
@@ -37,8 +40,7 @@ FOLDS = 10
 class Standardised:
     """A block at mean 0 and standard deviation 1, (n, D) float32, and what it was before: ``rows * scale + mean``.
 
-    Columns that vary less than the median column of their part keep their proportion to that one: a column all but dead
-    on few training photos would else be stretched beyond all measure on new ones.
+    Columns that vary less than the median column of their part keep their proportion to that one.
     """
 
     rows: Tensor
@@ -50,19 +52,11 @@ class Standardised:
         """The parts (n, D_i), whose columns share a unit each, side by side. Raises ValueError for NaN or infinity."""
         for part in parts:
             assert_all_finite(part)
-        mean = np.concatenate([part.mean(axis=0, dtype=np.float64) for part in parts])
-        scale = np.concatenate([_scale(part) for part in parts])
         block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return cls(torch.from_numpy(((block - mean) / scale).astype(np.float32)), mean, scale)
-
-
-def _scale(part: npt.NDArray[np.float32]) -> FloatArray:
-    scale: FloatArray = part.std(axis=0, dtype=np.float64)
-    varies = scale > 1e-7 * np.abs(part).max(axis=0, initial=1e-30)
-    if varies.any():
-        scale = np.maximum(scale, np.median(scale[varies]))
-    scale[~varies] = 1.0
-    return scale
+        mean = block.mean(axis=0, dtype=np.float64)
+        centred = block - mean
+        scale = column_scales(centred, mean, tuple(part.shape[1] for part in parts))
+        return cls(torch.from_numpy((centred / scale).astype(np.float32)), mean, scale)
 
 
 def split_off(lesson: Lesson) -> tuple[Rows, Rows]:
@@ -95,13 +89,9 @@ def train(model: nn.Module, optimiser: torch.optim.Optimizer, lesson: Lesson, ro
     The model is left as it was at its best on the held-out rows; 0 means that it was best at the start. Without any to
     judge by it is trained for as many epochs as are otherwise waited for a better one.
     """
-    threads = torch.get_num_threads()
-    if sum(parameter.numel() for parameter in model.parameters()) < SMALL:
-        torch.set_num_threads(1)
-    try:
+    is_small = sum(parameter.numel() for parameter in model.parameters()) < SMALL
+    with one_thread() if is_small else nullcontext():
         return _train(model, optimiser, lesson, rows, held)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _train(model: nn.Module, optimiser: torch.optim.Optimizer, lesson: Lesson, rows: Rows, held: Rows) -> int:

@@ -28,21 +28,33 @@ Done = Callable[[str], None]
 
 
 def cross_validation(
-    y: npt.NDArray[Any], count: int = 2, seeds: Sequence[int] = (0,), groups: Groups | None = None
+    y: npt.NDArray[Any],
+    count: int = 2,
+    seeds: Sequence[int] = (0,),
+    groups: Groups | None = None,
+    per_class: int | None = None,
 ) -> list[Split]:
     """``count`` stratified folds for each seed (the paper's protocol is two: half to train, half to judge).
 
     Rows of one group are kept together. A class of a single photo cannot be judged: it is trained on where it is there,
-    and left out of the test rows. A fold that would have to train on one class only is left out.
+    and left out of the test rows. A fold that would have to train on one class only is left out. With ``per_class``, no
+    more than so many rows of a class are trained on, drawn at random; as many as ever are judged.
     """
     _, labels = np.unique(y, return_inverse=True)
     splits = []
     for seed in seeds:
-        for fold, (train, test) in enumerate(folds(labels.astype(np.int64), count, seed, groups)):
-            known = np.isin(labels[test], labels[train])
-            if known.any() and len(np.unique(labels[train])) > 1:
-                splits.append(Split(seed, fold, train, test[known]))
+        for fold, (known, test) in enumerate(folds(labels.astype(np.int64), count, seed, groups)):
+            train = known if per_class is None else _few(known, labels, per_class, seed)
+            can_be_judged = np.isin(labels[test], labels[train])
+            if can_be_judged.any() and len(np.unique(labels[train])) > 1:
+                splits.append(Split(seed, fold, train, test[can_be_judged]))
     return splits
+
+
+def _few(rows: Labels, labels: Labels, per_class: int, seed: int) -> Labels:
+    """No more than ``per_class`` of the rows of each class, in order."""
+    rows = np.random.default_rng(seed).permutation(rows)
+    return np.sort(np.concatenate([rows[labels[rows] == label][:per_class] for label in np.unique(labels[rows])]))
 
 
 def compare(

@@ -71,6 +71,8 @@ def _protocol(outcomes: Outcomes, facts: Facts) -> str:
         f"{facts.folds}-fold stratified cross-validation ({parts}, every photo judged once) under {facts.seeds} "
         f"seed{'s' if facts.seeds > 1 else ''}: means ± standard deviations over {len(outcomes.trials)} splits."
     )
+    if facts.per_class:
+        text += f" No more than {facts.per_class} photos of a class were trained on."
     if facts.rejected:
         text += f" {facts.rejected} photos could not be read and were left out."
     if unjudged := int((~outcomes.judged.any(axis=0)).sum()):

@@ -25,7 +25,8 @@ class Facts:
     """What a study is of, and what made it.
 
     name : of the photos. zoo, cards, weights, precision : who looked at them; weights are sha256 by card.
-    folds, seeds : of the cross-validation. rejected : photos that could not be read. notes : on where the photos came
+    folds, seeds, per_class : of the cross-validation; the last is how many photos a class were trained on at most, or
+    None. rejected : photos that could not be read. notes : on where the photos came
     from. command : that made it. seconds : wall time of all methods on all splits. processes : how many side by side.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     precision: str
     folds: int
     seeds: int
+    per_class: int | None
     rejected: int
     notes: tuple[str, ...]
     command: str
@@ -65,6 +67,7 @@ def results_record(
         "precision": facts.precision,
         "folds": facts.folds,
         "seeds": facts.seeds,
+        "per_class": facts.per_class,
         "seconds": facts.seconds,
         "processes": facts.processes,
         "methods": [_method_record(outcomes, one) for one in outcomes.results()],

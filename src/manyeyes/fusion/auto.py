@@ -7,7 +7,7 @@ a product of experts (Hinton, 2002), gives half its exponent to that kernel and 
 calibrated on leave-one-out outputs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,10 @@ from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.calibration import tempered
 from manyeyes.experts.distance_ridge import DistanceRidge, Distances, Problem, choose_landmarks
-from manyeyes.experts.kernels import Rows
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.fusion import Fusion
-from manyeyes.fusion.view import METRICS, MeanSeen, View
+from manyeyes.fusion.view import METRICS, MeanSeen, Sight, View
 
 # The exponent of the kernel on everything; the backbones' own kernels share the rest.
 JOINT = 0.5
@@ -29,9 +28,6 @@ JOINT = 0.5
 LANDMARKS = 2000
 # Photos whose distances in all blocks are held at once.
 PART = 256
-
-# Distances (p, m) of some photos to the landmarks in a block, by a metric.
-Look = Callable[[str, str], Rows]
 
 
 class Auto(Fusion):
@@ -66,7 +62,7 @@ class Auto(Fusion):
         for no class.
         """
         check_is_fitted(self)
-        return np.concatenate([self._contributions(look) for look in self._looks(self._table(X))])
+        return np.concatenate([self._contributions(sight) for sight in self._sights(self._table(X))])
 
     def _fit(self, lesson: Lesson) -> FloatArray:
         problem = Problem.of(lesson.classes, lesson.labels, self.class_weight, lesson.groups)
@@ -109,19 +105,19 @@ class Auto(Fusion):
 
     def _opinions(self, table: FeatureTable) -> FloatArray:
         """The experts' log-probabilities: (n, K, C)."""
-        return np.concatenate([self._opinions_of(look) for look in self._looks(table)])
+        return np.concatenate([self._opinions_of(sight) for sight in self._sights(table)])
 
-    def _opinions_of(self, look: Look) -> FloatArray:
-        return np.stack([self._opinion(k, look) for k in range(len(self.ridges_))], axis=1)
+    def _opinions_of(self, sight: Sight) -> FloatArray:
+        return np.stack([self._opinion(k, sight) for k in range(len(self.ridges_))], axis=1)
 
-    def _opinion(self, k: int, look: Look) -> FloatArray:
+    def _opinion(self, k: int, sight: Sight) -> FloatArray:
         taps = list(self._experts().values())[k]
-        near = [np.mean([look(name, self.metrics_[k]) for name in names], axis=0) for names in taps.values()]
+        near = [np.mean([sight.near(name, self.metrics_[k]) for name in names], axis=0) for names in taps.values()]
         return self.ridges_[k].log_proba(near)
 
-    def _contributions(self, look: Look) -> FloatArray:
-        """Of the photos looked at: (p, B)."""
-        opinions = self._opinions_of(look)
+    def _contributions(self, sight: Sight) -> FloatArray:
+        """Of the photos in sight: (p, B)."""
+        opinions = self._opinions_of(sight)
         said = tempered(self._pool(opinions), self.temperature_)
         first, second = np.argsort(-said, axis=1)[:, :2].T
         rows = np.arange(len(said))
@@ -130,21 +126,15 @@ class Auto(Fusion):
             without = opinions.copy()
             for k, taps in enumerate(self._experts().values()):
                 if name in taps.get(tap_of(name), ()):
-                    without[:, k] = self._opinion(k, _silencing(name, look))
+                    without[:, k] = self._opinion(k, sight.without(name))
             changes.append(said - tempered(self._pool(without), self.temperature_))
         return np.stack([change[rows, first] - change[rows, second] for change in changes], axis=1)
 
-    def _looks(self, table: FeatureTable) -> Iterator[Look]:
-        """At some photos at a time."""
+    def _sights(self, table: FeatureTable) -> Iterator[Sight]:
+        """Of some photos at a time."""
+        views = {name: self._view(name) for name in self.blocks_}
         for start in range(0, len(table), PART):
-            known: dict[tuple[str, str], Rows] = {}
-
-            def look(name: str, metric: str, start: int = start, known: dict[tuple[str, str], Rows] = known) -> Rows:
-                if (name, metric) not in known:
-                    known[name, metric] = self._view(name).look(table.blocks[name][start : start + PART], metric)
-                return known[name, metric]
-
-            yield look
+            yield Sight(views, {name: table.blocks[name][start : start + PART] for name in self.blocks_})
 
     def _view(self, name: str) -> View:
         """A model that was loaded makes its views when they are first asked for."""
@@ -165,13 +155,3 @@ class Auto(Fusion):
     def _pool(self, opinions: FloatArray) -> FloatArray:
         pooled: FloatArray = np.einsum("nkc,k->nc", opinions, self.exponents_)
         return pooled
-
-
-def _silencing(name: str, look: Look) -> Look:
-    """Looking with one block as far from every landmark."""
-
-    def silenced(block: str, metric: str) -> Rows:
-        near = look(block, metric)
-        return np.broadcast_to(near.mean(axis=1, keepdims=True), near.shape) if block == name else near
-
-    return silenced

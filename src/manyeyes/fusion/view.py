@@ -1,5 +1,7 @@
 """One block as ``auto`` sees it: how far photos are from the landmarks, by a plain metric and by a whitened one."""
 
+from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -58,6 +60,28 @@ class View:
     @cached_property
     def _whitened(self) -> WithinClassMetric:
         return WithinClassMetric(self.landmarks.astype(np.float32), self._labels)
+
+
+class Sight:
+    """Some new photos, (p, D) in each block: their distances are found when they are first asked for."""
+
+    def __init__(self, views: Mapping[str, View], blocks: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        self._views, self._blocks = views, blocks
+        self._known: dict[tuple[str, str], Rows] = {}
+        self._silent = ""
+
+    def near(self, name: str, metric: str) -> Rows:
+        """Squared distances to the landmarks in one block, (p, m)."""
+        if (name, metric) not in self._known:
+            self._known[name, metric] = self._views[name].look(self._blocks[name], metric)
+        near = self._known[name, metric]
+        return np.broadcast_to(near.mean(axis=1, keepdims=True), near.shape) if name == self._silent else near
+
+    def without(self, name: str) -> "Sight":
+        """The same photos, all landmarks as far as each other in this block: it speaks for no class."""
+        other = copy(self)
+        other._silent = name
+        return other
 
 
 class MeanSeen:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from manyeyes.experts.folds import folds, judged, spread_to_all_classes
+from manyeyes.experts.folds import TUNING_ROWS, folds, judged, spread_to_all_classes, tuning_folds
 
 classes = st.lists(st.integers(0, 5), min_size=1, max_size=40).map(
     lambda drawn: np.unique(drawn, return_inverse=True)[1].astype(np.int64)
@@ -84,3 +84,17 @@ def test_the_only_photo_of_a_class_cannot_be_judged() -> None:
     assert judged(labels).tolist() == [1, 1, 0, 1, 1, 1]
     assert judged(labels, np.array(["a", "a", "b", "c", "d", "c"])).tolist() == [0, 0, 0, 1, 1, 1]
     assert judged(np.arange(3)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("held", "enough"), [(TUNING_ROWS, 1), (TUNING_ROWS - 1, 2), (TUNING_ROWS // 2, 2), (10, 5)])
+def test_as_many_folds_as_hold_out_enough_rows_are_enough_to_choose_by(held: int, enough: int) -> None:
+    splits = [(np.arange(0), fold * held + np.arange(held)) for fold in range(5)]
+    assert tuning_folds(splits, np.ones(5 * held)) == enough
+
+
+def test_rows_that_do_not_judge_are_not_counted() -> None:
+    splits = [(np.arange(0), fold * TUNING_ROWS + np.arange(TUNING_ROWS)) for fold in range(3)]
+    judges = np.repeat([0.0, 2.0, 1.0], TUNING_ROWS)
+    assert tuning_folds(splits, judges) == 2
+    assert tuning_folds(splits, np.zeros(3 * TUNING_ROWS)) == 3
+    assert tuning_folds([], judges) == 0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load, save
 from sklearn.linear_model import LogisticRegression
 
 from manyeyes.errors import BundleError
@@ -42,6 +43,14 @@ def test_arrays_come_back(value):
     back = there_and_back(value)
     assert back.dtype == value.dtype
     np.testing.assert_array_equal(back, value)
+
+
+@given(ARRAYS)
+def test_arrays_come_back_from_a_file_whatever_the_order_of_their_axes(value):
+    for lying in (value, np.asfortranarray(value), value[..., ::-1] if value.ndim else value):
+        arrays = {}
+        tree = pack(lying, arrays)
+        np.testing.assert_array_equal(unpack(tree, load(save(arrays))), lying)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1))

@@ -42,7 +42,7 @@ def pack(value: Any, arrays: Arrays, path: str = "model") -> Tree:
         return value.item()
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "biuf":
-            arrays[path] = value
+            arrays[path] = _laid_out(value)
             return {"array": path}
         return {"values": [pack(item, arrays, path) for item in value.tolist()], "dtype": value.dtype.kind}
     if isinstance(value, list | tuple):
@@ -50,7 +50,7 @@ def pack(value: Any, arrays: Arrays, path: str = "model") -> Tree:
     if isinstance(value, dict):
         return {"dict": [[pack(key, arrays), pack(item, arrays, f"{path}.{key}")] for key, item in value.items()]}
     if isinstance(value, Gate):
-        arrays |= {f"{path}.{name}": tensor.numpy() for name, tensor in value.state_dict().items()}
+        arrays |= {f"{path}.{name}": _laid_out(tensor.numpy()) for name, tensor in value.state_dict().items()}
         return {"gate": _name(GATES, value), "widths": value.widths, "path": path}
     if isinstance(value, BaseEstimator):
         for kind, registry in _KINDS.items():
@@ -99,6 +99,11 @@ def _unpack(tree: Tree, arrays: Arrays) -> Any:
             raise ValueError(f"{name!r} is not the name of a fitted attribute")
         setattr(estimator, name, _unpack(item, arrays))
     return estimator
+
+
+def _laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """safetensors writes down an array's memory as it lies, and reads it as if its axes lay in order."""
+    return np.asarray(array, order="C")
 
 
 def _name(registry: Registry, value: object) -> str | None:

@@ -34,8 +34,8 @@ def main() -> None:
         "# Few labels: `auto` beside its rivals",
         "Means over all splits; at most so many training photos a class as the first column says. A set whose half "
         "has no more photos a class than that stands under *all* only. The difference is that of "
-        f"*{AUTO}* to *{RIVAL}*, in points with its 95% interval by bootstrap over photos; the p-value is that of a sign "
-        "test by photo and does not know that the few training photos are drawn only six times.",
+        f"*{AUTO}* to *{RIVAL}*, in points with its 95% interval by bootstrap over photos; the p-value is that of a "
+        "sign test by photo and does not know that the few training photos are drawn only six times.",
     ]
     for title, some in (("Sets that took no part in choosing it", others), ("Sets that it was chosen on", chosen)):
         if some:

@@ -298,7 +298,7 @@ def test_half_precision_sees_anew_predicts_alike_and_is_kept(model, world, tmp_p
         ),
         ({"fusion": "cold"}, "'cold' is not one of the fusions"),
         ({"expert": "oracle"}, "'oracle' is not one of the experts"),
-        ({"precision": "fp8"}, "'fp8' is not one of the precisions: choose from fp32, bf16"),
+        ({"precision": "fp8"}, "'fp8' is not one of the precisions: choose from auto, fp32, bf16"),
         ({"max_rejected": 20}, "between 0 and 1, not 20"),
     ],
 )

@@ -144,9 +144,11 @@ def check_free(folder: Path) -> None:
 
 
 def _own_parameters(model: "ManyEyesClassifier") -> dict[str, Any]:
-    """What shaped the model. Whether to use the network, and whose licence is accepted, each user decides anew."""
+    """What shaped the model. Whether to use the network, whose licence is accepted and what runs the backbones, each
+    user decides anew."""
     parameters: dict[str, Any] = model.get_params(deep=False)
-    return {name: value for name, value in parameters.items() if name not in ("offline", "accept_undeclared_licence")}
+    users_own = ("offline", "accept_undeclared_licence", "engine", "batch_size")
+    return {name: value for name, value in parameters.items() if name not in users_own}
 
 
 def _put_in_place(made: Path, folder: Path) -> None:

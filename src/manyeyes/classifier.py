@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,11 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import Precision
+from manyeyes.backbones.engines import find_engine
+from manyeyes.backbones.engines.precision import check_precision
+from manyeyes.backbones.nets import PrecisionChoice
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.errors import BundleError, ChoiceError, PhotoSourceError, UnknownNameError
+from manyeyes.errors import BundleError, ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.fusion import FUSIONS
@@ -51,7 +53,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     random_state : the seed of everything that is drawn: the same seed gives the same model.
     offline : never touch the network; weights that are not on this machine raise OfflineError.
     accept_undeclared_licence : use weights whose publisher declares no licence.
-    precision : fp32, or bf16 for twice the speed and more on processors that have it.
+    engine : what runs the backbones: torch, openvino, cuda, or auto, the fastest on this machine.
+    precision : fp32, bf16 for twice the speed and more on processors that have it, or auto: bf16 where the machine has
+        it and the backbone's card says that it does no harm.
+    batch_size : photos in one pass of a backbone; None leaves it to the engine.
     max_rejected : share of unreadable photos above which fitting stops.
 
     Attributes
@@ -85,7 +90,9 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         random_state: int = 0,
         offline: bool = False,
         accept_undeclared_licence: bool = False,
-        precision: Precision = "fp32",
+        engine: str = "auto",
+        precision: PrecisionChoice = "auto",
+        batch_size: int | None = None,
         max_rejected: float = 0.2,
     ) -> None:
         self.zoo = zoo
@@ -99,7 +106,9 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.offline = offline
         self.accept_undeclared_licence = accept_undeclared_licence
-        self.precision: Precision = precision
+        self.engine = engine
+        self.precision: PrecisionChoice = precision
+        self.batch_size = batch_size
         self.max_rejected = max_rejected
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
@@ -166,8 +175,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ChoiceError(f"training and label space are choices of the fusion 'mixture', not of {self.fusion!r}")
         for registry, name in ((GATES, self.gate), (EXPERTS, self.expert)):
             registry[name]
-        if self.precision not in (known := get_args(Precision)):
-            raise UnknownNameError(f"{self.precision!r} is not one of the precisions: choose from {', '.join(known)}")
+        find_engine(self.engine)
+        check_precision(self.precision)
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size is None or a number above zero, not {self.batch_size}")
         if not 0 <= self.max_rejected <= 1:
             raise ValueError(f"max_rejected is a share between 0 and 1, not {self.max_rejected}")
 
@@ -226,13 +237,21 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike[str], offline: bool = False, accept_undeclared_licence: bool = False
+        cls,
+        folder: str | os.PathLike[str],
+        offline: bool = False,
+        accept_undeclared_licence: bool = False,
+        engine: str = "auto",
     ) -> "ManyEyesClassifier":
-        """Read a bundle: see :func:`manyeyes.bundle.load`. The backbones' weights are looked up when first needed."""
+        """Read a bundle: see :func:`manyeyes.bundle.load`. The backbones' weights are looked up when first needed.
+
+        Raises UnknownNameError or EngineError for an ``engine`` that does not exist or not here.
+        """
         from manyeyes.bundle import load
 
+        find_engine(engine)
         model = load(Path(folder))
-        model.set_params(offline=offline, accept_undeclared_licence=accept_undeclared_licence)
+        model.set_params(offline=offline, accept_undeclared_licence=accept_undeclared_licence, engine=engine)
         return model
 
     def _make_fusion(self) -> Fusion:
@@ -248,10 +267,11 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _load(self, cards: Sequence[Card], taps: Sequence[str]) -> list[Backbone]:
         """The cards' backbones. Networks built for an earlier call are used again: photo by photo is fast too."""
+        accepted, how = self.accept_undeclared_licence, (self.precision, self.engine, self.batch_size)
         with network_off(self.offline):
-            backbones = [Backbone.load(card, self.accept_undeclared_licence, taps, self.precision) for card in cards]
+            backbones = [Backbone.load(card, accepted, taps, *how) for card in cards]
         built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
-        return [built.setdefault((b.card, b.weights, b.taps, b.precision), b) for b in backbones]
+        return [built.setdefault((b.card, b.weights, b.taps, b.precision, b.engine), b) for b in backbones]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

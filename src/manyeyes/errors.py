@@ -67,3 +67,7 @@ class StudyError(ManyEyesError):
 
 class BundleError(ManyEyesError):
     """A folder that is not a bundle, is damaged, or was changed after it was written."""
+
+
+class EngineError(ManyEyesError):
+    """An engine that this machine cannot have, or that cannot run a network."""

@@ -1,12 +1,18 @@
 """How many threads compute: one for small work, which gains nothing from more, or a pool of one for each core."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
+import joblib
 import torch
 from threadpoolctl import threadpool_limits
+
+
+def cores() -> int:
+    """The cores that this process may use: a container's share of them, or those it was bound to."""
+    count: int = joblib.cpu_count()
+    return count
 
 
 @contextmanager
@@ -22,7 +28,7 @@ def one_thread(blas: bool = False) -> Iterator[None]:
 def open_pool() -> Iterator[ThreadPoolExecutor]:
     """As many threads as cores, each of which runs torch on its own core only."""
     with _torch_threads_kept():
-        pool = ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
+        pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
         try:
             yield pool
         finally:

@@ -7,7 +7,7 @@ import pytest
 from manyeyes.backbones.card import IMAGENET_MEAN, IMAGENET_STD, Card
 from manyeyes.backbones.nets import FINAL, NETS, Encoder, Look
 from manyeyes.backbones.verify import check_reference, photo_for_reference, reference_numbers
-from manyeyes.backbones.weights import ensure_weights
+from manyeyes.backbones.weights import ensure_weights, weights_folder
 from manyeyes.errors import CardError
 
 
@@ -43,14 +43,15 @@ def test_the_right_card_passes(verified, encoder):
     ],
     ids=str,
 )
-def test_wrong_preprocessing_is_refused(verified, encoder, wrong):
-    preprocessing = dataclasses.replace(verified.preprocessing, **wrong)
+def test_wrong_preprocessing_is_refused(verified, wrong):
+    card = dataclasses.replace(verified, preprocessing=dataclasses.replace(verified.preprocessing, **wrong))
+    encoder = NETS["timm"]().load(card, weights_folder(card))
     with pytest.raises(CardError, match="tiny: its reference embedding is missed by"):
-        check_reference(dataclasses.replace(verified, preprocessing=preprocessing), encoder)
+        check_reference(card, encoder)
 
 
 def test_wrong_weights_are_refused(verified, encoder):
-    weight = next(encoder._network.parameters())
+    weight = next(encoder._eye.network.parameters())
     weight.copy_(weight.flip(0))
     with pytest.raises(CardError, match="the weights or the preprocessing are not those of the card"):
         check_reference(verified, encoder)

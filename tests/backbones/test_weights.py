@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ import pytest
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
-from manyeyes.backbones.nets import FINAL, NETS, Encoder, FloatArray, Look, Precision
+from manyeyes.backbones.nets import FINAL, NETS, PLAIN, Encoder, Look, Pixels, Run
+from manyeyes.backbones.preprocess import normalise
 from manyeyes.backbones.sources import SOURCES, sha256_of
 from manyeyes.backbones.verify import reference_numbers
 from manyeyes.backbones.weights import RECORD, ensure_weights, is_here, weights_folder, weights_sha256
@@ -50,12 +50,18 @@ class ToyNet:
             time.sleep(0.01)
         (folder / "w.bin").write_bytes(fetched.read_bytes())
 
-    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
-        return mean_colour
+    def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
+        return MeanColour(card)
 
 
-def mean_colour(pixels: FloatArray) -> Look:
-    return Look({FINAL: pixels.mean(axis=(2, 3))}, None)
+class MeanColour:
+    batch = 1
+
+    def __init__(self, card: Card) -> None:
+        self._card = card
+
+    def __call__(self, framed: Pixels) -> Look:
+        return Look({FINAL: normalise(framed, self._card.preprocessing).mean(axis=(2, 3))}, None)
 
 
 @pytest.fixture

@@ -287,7 +287,7 @@ def test_the_same_command_makes_the_same_model(fit, world, tmp_path):
         (["--gate", "garden"], "'garden' is not one of the gates: choose from"),
         (["--fusion", "cold"], "'cold' is not one of the fusions"),
         (["--expert", "oracle"], "'oracle' is not one of the experts"),
-        (["--precision", "fp8"], "'fp8' is not one of the precisions: choose from fp32, bf16"),
+        (["--precision", "fp8"], "'fp8' is not one of the precisions: choose from auto, fp32, bf16"),
     ],
 )
 def test_unknown_choices_are_one_line(run, world, tmp_path, words, error):

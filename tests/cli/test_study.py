@@ -113,7 +113,7 @@ def test_a_dataset_by_name(study, world, tmp_path, monkeypatch):
         (["--methods", "staking"], "'staking' matches no method: choose from tint+softmax"),
         (["--zoo", "garden"], "'garden'"),
         (["--words", "klingon"], "'klingon' is not one of the label spaces"),
-        (["--precision", "fp8"], "'fp8' is not one of the precisions: choose from fp32, bf16"),
+        (["--precision", "fp8"], "'fp8' is not one of the precisions: choose from auto, fp32, bf16"),
     ],
 )
 def test_unknown_choices_are_one_line(run, world, tmp_path, words, error):

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.preprocess import frame
 from manyeyes.errors import StoreError
 from manyeyes.features import extract as extract_module
-from manyeyes.features import pipeline
+from manyeyes.features import pipeline, writer
 from manyeyes.features.extract import extract
 from manyeyes.features.space import THUMBNAILS, embedding_space
 from manyeyes.features.store import FeatureStore
@@ -35,7 +36,8 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "CHUNK", 8)
-    monkeypatch.setattr(pipeline, "BATCH", 3)
+    monkeypatch.setattr(Backbone, "batch", 3)
+    monkeypatch.setattr(writer, "PHOTOS", 8)
 
 
 def same(left: FeatureTable, right: FeatureTable) -> None:
@@ -297,11 +299,11 @@ def test_memory_does_not_grow_with_the_number_of_photos(backbones, photos, tmp_p
 
     monkeypatch.setattr(pipeline, "decode", watched_decode)
     monkeypatch.setattr(pipeline, "_decode", watched_look)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     paths = photos(96)
     for count in (24, 96):
         assert extract(paths[:count], backbones, FeatureStore(tmp_path / str(count))).computed == count
-        # Two threads decode; the frames of one chunk are looked at while those of the next are made.
+        # Two threads decode; one chunk is written, one looked at and one made.
         assert images.most <= 2
-        assert framed.most <= 2 * pipeline.CHUNK
+        assert framed.most <= 3 * pipeline.CHUNK
     assert framed.alive == images.alive == 0

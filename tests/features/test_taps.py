@@ -11,7 +11,7 @@ from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.nets import SECOND_ORDER, Precision
 from manyeyes.backbones.preprocess import frame
 from manyeyes.backbones.second_order import DIMENSION, tap
-from manyeyes.features import pipeline
+from manyeyes.features import pipeline, writer
 from manyeyes.features.extract import extract
 from manyeyes.features.space import embedding_space
 from manyeyes.features.store import FeatureStore
@@ -23,7 +23,8 @@ Make = Callable[[int], list[str]]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "CHUNK", 8)
-    monkeypatch.setattr(pipeline, "BATCH", 3)
+    monkeypatch.setattr(Backbone, "batch", 3)
+    monkeypatch.setattr(writer, "PHOTOS", 8)
     monkeypatch.setattr(tap, "PHOTOS", 4)
 
 

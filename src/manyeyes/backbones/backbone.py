@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import FINAL, NETS, Encoder, FloatArray, Precision
-from manyeyes.backbones.preprocess import normalise
+from manyeyes.backbones.engines.precision import resolve
+from manyeyes.backbones.nets import FINAL, NETS, Encoder, FloatArray, Precision, PrecisionChoice, Run
 from manyeyes.backbones.second_order import DIMENSION
 from manyeyes.backbones.weights import check_undamaged, ensure_weights, weights_sha256
 
@@ -34,17 +34,29 @@ class Embedding:
 class Backbone:
     """A card whose weights are on this machine. ``framed`` photos go in, an :class:`Embedding` comes out.
 
-    ``taps`` and ``precision`` are those asked for, as far as the net has them. The network is built when it is first
-    needed: photos whose features are cached need none.
+    ``taps`` and ``precision`` are those asked for, as far as the net has them; ``batch_size`` None leaves it to the
+    engine. The network is built when it is first needed: photos whose features are cached need none.
     """
 
-    def __init__(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        card: Card,
+        folder: Path,
+        taps: Sequence[str] = (FINAL,),
+        precision: PrecisionChoice = "fp32",
+        engine: str = "torch",
+        batch_size: int | None = None,
+    ) -> None:
         self.card = card
         self.weights = weights_sha256(card)
         net = NETS[card.net]
         self.taps = tuple(tap for tap in taps if tap in net.taps)
-        self.precision: Precision = precision if precision in net.precisions else "fp32"
+        wanted = resolve(precision, card)
+        self.precision: Precision = wanted if wanted in net.precisions else "fp32"
+        self.engine = engine
+        self._batch_size = batch_size
         self._folder = folder
+        self._expected = 0
 
     @classmethod
     def load(
@@ -52,25 +64,40 @@ class Backbone:
         card: Card,
         accept_undeclared_licence: bool = False,
         taps: Sequence[str] = (FINAL,),
-        precision: Precision = "fp32",
+        precision: PrecisionChoice = "fp32",
+        engine: str = "torch",
+        batch_size: int | None = None,
     ) -> "Backbone":
         """The card's backbone, its weights fetched if need be. Raises what :func:`ensure_weights` raises."""
-        return cls(card, ensure_weights(card, accept_undeclared_licence), taps, precision)
+        return cls(card, ensure_weights(card, accept_undeclared_licence), taps, precision, engine, batch_size)
 
     def dimension(self, tap: str) -> int:
         """How many numbers the block of this tap has."""
         return self.card.dimension if tap == FINAL else DIMENSION
 
+    def expect(self, photos: int) -> None:
+        """Say how many photos are to come: an engine takes its time to get ready only where that pays."""
+        self._expected = photos
+
+    @property
+    def batch(self) -> int:
+        """Photos to embed in one call: as many as was said, or else as suit the engine."""
+        return self._batch_size or self.encoder.batch
+
     @cached_property
     def encoder(self) -> Encoder:
-        """The network, built once; not from several threads at once. Raises ChecksumError for damaged weights."""
+        """The network, built once; not from several threads at once.
+
+        Raises ChecksumError for damaged weights, EngineError when the engine cannot run it here.
+        """
         check_undamaged(self._folder)
-        encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder, self.taps, self.precision)
+        run = Run(self.taps, self.precision, self.engine, self._expected)
+        encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder, run)
         return encoder
 
     def embed(self, framed: npt.NDArray[np.uint8]) -> Embedding:
         """Look at photos that were already framed for this card: (B, S, S, 3) uint8 RGB."""
-        look = self.encoder(normalise(framed, self.card.preprocessing))
+        look = self.encoder(framed)
         if look.logits is None or self.card.labels is None:
             return Embedding(look.blocks, None, None)
         return Embedding(look.blocks, *_top_labels(look.logits))

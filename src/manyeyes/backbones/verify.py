@@ -8,7 +8,7 @@ from PIL import Image
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import FINAL, Encoder
-from manyeyes.backbones.preprocess import frame, normalise
+from manyeyes.backbones.preprocess import frame
 from manyeyes.errors import CardError
 
 NUMBERS = 8
@@ -27,8 +27,8 @@ def photo_for_reference() -> Image.Image:
 
 def reference_numbers(card: Card, encoder: Encoder) -> npt.NDArray[np.float64]:
     """The first cosine coefficients of the generated photo's L2-normalised embedding: (8,). All D entries count."""
-    pixels = frame(photo_for_reference(), *card.preprocessing.framing)[None]
-    features = encoder(normalise(pixels, card.preprocessing)).blocks[FINAL][0].astype(np.float64)
+    framed = frame(photo_for_reference(), *card.preprocessing.framing)[None]
+    features = encoder(framed).blocks[FINAL][0].astype(np.float64)
     if len(features) != card.dimension:
         raise CardError(f"{card.name}: the embedding has {len(features)} numbers, its card says {card.dimension}")
     if not np.isfinite(features).all() or not features.any():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, Offline, Quiet, Verbose
+from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, EngineName, Offline, Quiet, Verbose
 from manyeyes.progress import console
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def evaluate(
     model: Bundle,
     photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a manifest.")],
     as_json: AsJson = False,
+    engine: EngineName = "auto",
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -37,7 +38,7 @@ def evaluate(
     from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
-    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence)
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine)
     found = read_photos(photos)
     if found.splits is not None:
         found = found.select(np.array([split != "train" for split in found.splits]))

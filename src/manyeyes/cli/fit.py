@@ -9,6 +9,8 @@ import typer
 from manyeyes.cli.options import (
     LABELLED_PHOTOS,
     AcceptUndeclared,
+    BatchSize,
+    EngineName,
     MaxRejected,
     Offline,
     PrecisionName,
@@ -21,7 +23,7 @@ from manyeyes.progress import console, counting, waiting
 if TYPE_CHECKING:
     import numpy as np
 
-    from manyeyes.backbones.nets import Precision
+    from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
     from manyeyes.images import PhotoSet
@@ -56,7 +58,9 @@ def fit(
     expert: Annotated[
         str, typer.Option(help="softmax, linear-svm, kernel-ridge …: a wrong name lists them all.")
     ] = "softmax",
-    precision: PrecisionName = "fp32",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    batch_size: BatchSize = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -92,7 +96,9 @@ def fit(
         expert=expert,
         class_weight="balanced" if balanced else None,
         random_state=seed,
-        precision=cast("Precision", precision),
+        engine=engine,
+        precision=cast("PrecisionChoice", precision),
+        batch_size=batch_size,
         offline=offline,
         accept_undeclared_licence=accept_undeclared_licence,
         max_rejected=max_rejected,

@@ -40,8 +40,30 @@ AcceptUndeclared = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Zoo = Annotated[str, typer.Option(help="lite, mirror, paper, modern, or a comma-separated list of cards.")]
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number above zero.")
+    return int(text)
+
+
+EngineName = Annotated[
+    str, typer.Option("--engine", help="What runs the backbones: auto (the fastest here), torch, openvino or cuda.")
+]
 PrecisionName = Annotated[
-    str, typer.Option(help="What backbones compute in: fp32, or bf16, faster on processors that have it.")
+    str,
+    typer.Option(
+        "--precision",
+        help="What backbones compute in: fp32, bf16, or auto: bf16 where the machine has it and it was shown to do no "
+        "harm.",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", parser=_batch_size, metavar="auto|N", show_default="auto", help="Photos in one pass."),
 ]
 MaxRejected = Annotated[
     float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")

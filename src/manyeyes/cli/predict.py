@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, Offline, Quiet, Verbose
+from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, EngineName, Offline, Quiet, Verbose
 
 if TYPE_CHECKING:
     from manyeyes.images import Rejected
@@ -27,6 +27,7 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show each backbone's vote and how much it counted.")
     ] = False,
+    engine: EngineName = "auto",
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -40,7 +41,7 @@ def predict(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence)
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine)
     paths = list_photos(photos)
     if not paths:
         raise PhotoSourceError(f"no photos in {', '.join(map(str, photos))}")

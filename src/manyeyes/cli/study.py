@@ -11,6 +11,8 @@ import typer
 from manyeyes.cli.options import (
     LABELLED_PHOTOS,
     AcceptUndeclared,
+    BatchSize,
+    EngineName,
     MaxRejected,
     Offline,
     PrecisionName,
@@ -23,7 +25,6 @@ from manyeyes.progress import console, counting, waiting
 if TYPE_CHECKING:
     from manyeyes.backbones.backbone import Backbone
     from manyeyes.backbones.card import Card
-    from manyeyes.backbones.nets import Precision
     from manyeyes.images import PhotoSet
     from manyeyes.study.methods import Method
     from manyeyes.study.outcomes import Outcomes
@@ -53,7 +54,9 @@ def study(
         int | None, typer.Option(min=1, help="Train on no more than so many photos of a class (by default on all).")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Splits side by side (by default one a core).")] = None,
-    precision: PrecisionName = "fp32",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    batch_size: BatchSize = None,
     max_rejected: MaxRejected = 0.2,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
@@ -89,7 +92,7 @@ def study(
     check_free(output)
     found = _find(photos, dataset, root)
     found.require_classes(2)
-    backbones = _load(cards, chosen, words or [], precision, offline, accept_undeclared_licence)
+    backbones = _load(cards, chosen, words or [], engine, precision, batch_size, offline, accept_undeclared_licence)
     seen = extract(found.paths, backbones)
     check_rejected(seen.rejected, len(found), max_rejected)
     for one in seen.rejected:
@@ -112,7 +115,7 @@ def study(
         zoo=zoo,
         cards=cards,
         weights={backbone.card.name: backbone.weights for backbone in backbones},
-        precision=precision,
+        precision=", ".join(sorted({backbone.precision for backbone in backbones})),
         folds=folds,
         seeds=seeds,
         per_class=per_class,
@@ -148,28 +151,26 @@ def _load(
     cards: "tuple[Card, ...]",
     chosen: "tuple[Method, ...]",
     words: list[str],
+    engine: str,
     precision: str,
+    batch_size: int | None,
     offline: bool,
     accept_undeclared_licence: bool,
 ) -> "list[Backbone]":
     """The backbones, read at all taps that the methods use; and everything else that might have to be fetched."""
-    from typing import get_args
-
     from manyeyes.backbones.backbone import Backbone
-    from manyeyes.backbones.nets import FINAL, Precision
-    from manyeyes.errors import UnknownNameError
+    from manyeyes.backbones.nets import FINAL, PrecisionChoice
     from manyeyes.fusion import FUSIONS
     from manyeyes.home import network_off
     from manyeyes.label_space.vectors import label_vectors
 
-    if precision not in (known := get_args(Precision)):
-        raise UnknownNameError(f"{precision!r} is not one of the precisions: choose from {', '.join(known)}")
     used = [tap for method in chosen if method.fusion for tap in FUSIONS[method.fusion].taps]
     taps = tuple(dict.fromkeys([FINAL, *used]))
     with network_off(offline):
         for name in words:
             label_vectors(name, 0)
-        return [Backbone.load(card, accept_undeclared_licence, taps, cast("Precision", precision)) for card in cards]
+        how = (cast("PrecisionChoice", precision), engine, batch_size)
+        return [Backbone.load(card, accept_undeclared_licence, taps, *how) for card in cards]
 
 
 def _command() -> str:

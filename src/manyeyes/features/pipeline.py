@@ -1,15 +1,16 @@
 """Look at photos and store what is seen, chunk by chunk.
 
-One pool with as many threads as cores does everything (Pillow and torch release the GIL): decoding of the next chunk
-goes on beside the nets' passes over this one, and every pass runs on one core, so nothing fights for a core. Each photo
-is read and decoded once for all backbones; backbones with the same framing share its pixels. Chunks bound the memory.
+One pool with as many threads as cores does everything (decoders and engines release the GIL), and every pass runs on
+one core, so nothing fights for a core. While one chunk is written, the nets' passes over the next are queued, and the
+one after that is being decoded: no core waits. Each photo is read and decoded once for all backbones; backbones with
+the same framing share its pixels. Three chunks bound the memory, whatever the number of photos.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,15 @@ from manyeyes.backbones.nets import FINAL
 from manyeyes.backbones.preprocess import frame
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space
 from manyeyes.features.store import FeatureStore
+from manyeyes.features.writer import ShardWriter
 from manyeyes.images import Reason, Rejected, decode, read_bytes, thumbnail
 from manyeyes.progress import counting
 
-# Photos between two writes to the store: what a kill can lose at most.
 CHUNK = 64
-BATCH = 16
 
 Framing = tuple[int, float, Interpolation]
 Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
 # By backbone and tap.
 Spaces = Mapping[tuple[str, str], Space]
 
@@ -55,6 +56,15 @@ class _Framed:
     pixels: dict[Framing, Pixels]
 
 
+@dataclass(frozen=True)
+class _Looking:
+    """A chunk that the backbones are looking at: the passes over it that are queued, by backbone and photo."""
+
+    framed: list[_Framed]
+    refused: dict[str, Rejected]
+    passes: dict[str, tuple[list[str], list[Future[Embedding]]]]
+
+
 def fill(
     store: FeatureStore,
     spaces: Spaces,
@@ -65,30 +75,50 @@ def fill(
     """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded."""
     refused: dict[str, Rejected] = {}
     todo = list(lack.paths.items())
-    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
     framings = {b.card.name: b.card.preprocessing.framing for b in backbones}
     by_backbone = {name: lack.of_backbone(name) for name in framings}
+    for backbone in backbones:
+        backbone.expect(len(by_backbone[backbone.card.name]))
 
-    def start_decoding(chunk: list[tuple[str, str]]) -> list[Future[_Framed | Rejected]]:
+    def start_decoding(chunk: list[tuple[str, str]]) -> list[tuple[str, Future[_Framed | Rejected]]]:
         wanted = [{framings[name] for name in framings if photo in by_backbone[name]} for photo, _ in chunk]
-        return [pool.submit(_decode, *photo, wants) for photo, wants in zip(chunk, wanted, strict=True)]
+        return [
+            (photo, pool.submit(_decode, photo, path, wants))
+            for (photo, path), wants in zip(chunk, wanted, strict=True)
+        ]
 
-    with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance:
-        decoding = start_decoding(chunks[0]) if chunks else []
-        for index, chunk in enumerate(chunks):
-            outcomes = [future.result() for future in decoding]
-            refused |= {sha: bad for (sha, _), bad in zip(chunk, outcomes, strict=True) if isinstance(bad, Rejected)}
-            framed = [photo for photo in outcomes if isinstance(photo, _Framed)]
-            looking = [_start_looking(pool, b, framed, by_backbone[b.card.name]) for b in backbones]
-            decoding = start_decoding(chunks[index + 1]) if index + 1 < len(chunks) else []
-            for backbone, (photos, passes) in zip(backbones, looking, strict=True):
+    def start_looking(decoding: list[tuple[str, Future[_Framed | Rejected]]]) -> _Looking:
+        outcomes = {photo: future.result() for photo, future in decoding}
+        bad = {photo: outcome for photo, outcome in outcomes.items() if isinstance(outcome, Rejected)}
+        framed = [outcome for outcome in outcomes.values() if isinstance(outcome, _Framed)]
+        return _Looking(
+            framed, bad, {b.card.name: _queue(pool, b, framed, by_backbone[b.card.name]) for b in backbones}
+        )
+
+    with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance, ShardWriter(store) as writer:
+        chunks = (todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK))
+        for chunk in _one_ahead(map(start_looking, _one_ahead(map(start_decoding, chunks)))):
+            refused |= chunk.refused
+            for backbone in backbones:
+                photos, passes = chunk.passes[backbone.card.name]
                 embeddings = [one.result() for one in passes]
                 for tap in backbone.taps:
                     key = backbone.card.name, tap
-                    _store_tap(store, spaces[key], tap, photos, embeddings, lack.by_tap[key])
-            _store_thumbnails(store, framed, lack.thumbnails)
-            advance(len(chunk))
+                    _keep_tap(writer, spaces[key], tap, photos, embeddings, lack.by_tap[key])
+            _keep_thumbnails(writer, chunk.framed, lack.thumbnails)
+            writer.write_if_due()
+            advance(len(chunk.framed) + len(chunk.refused))
     return refused
+
+
+def _one_ahead(started: Iterable[T]) -> Iterator[T]:
+    """Each item, after the one that follows it was started."""
+    waiting: list[T] = []
+    for item in started:
+        waiting.append(item)
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def _decode(sha256: str, path: str, framings: set[Framing]) -> _Framed | Rejected:
@@ -104,32 +134,36 @@ def _decode(sha256: str, path: str, framings: set[Framing]) -> _Framed | Rejecte
     return _Framed(sha256, thumbnail(image, THUMBNAIL_SIDE), pixels)
 
 
-def _start_looking(
+def _queue(
     pool: ThreadPoolExecutor, backbone: Backbone, framed: list[_Framed], missing: set[str]
 ) -> tuple[list[str], list[Future[Embedding]]]:
     mine = [photo for photo in framed if photo.sha256 in missing]
-    if mine:
-        _ = backbone.encoder  # built here, in one thread, before several ask for it
-    batches = [mine[start : start + BATCH] for start in range(0, len(mine), BATCH)]
+    if not mine:
+        return [], []
+    size = backbone.batch  # this builds the network, in one thread, before several ask for it
+    batches = [mine[start : start + size] for start in range(0, len(mine), size)]
     framing = backbone.card.preprocessing.framing
-    passes = [pool.submit(backbone.embed, np.stack([photo.pixels[framing] for photo in batch])) for batch in batches]
-    return [photo.sha256 for photo in mine], passes
+    return [photo.sha256 for photo in mine], [pool.submit(_look, backbone, framing, batch) for batch in batches]
 
 
-def _store_thumbnails(store: FeatureStore, framed: list[_Framed], missing: set[str]) -> None:
+def _look(backbone: Backbone, framing: Framing, batch: list[_Framed]) -> Embedding:
+    return backbone.embed(np.stack([photo.pixels[framing] for photo in batch]))
+
+
+def _keep_thumbnails(writer: ShardWriter, framed: list[_Framed], missing: set[str]) -> None:
     mine = [photo for photo in framed if photo.sha256 in missing]
     if mine:
         pixels = np.stack([photo.thumbnail for photo in mine])
-        store.write(THUMBNAILS, [photo.sha256 for photo in mine], {"pixels": pixels})
+        writer.add(THUMBNAILS, [photo.sha256 for photo in mine], {"pixels": pixels})
 
 
-def _store_tap(
-    store: FeatureStore, space: Space, tap: str, photos: list[str], embeddings: list[Embedding], missing: set[str]
+def _keep_tap(
+    writer: ShardWriter, space: Space, tap: str, photos: list[str], embeddings: list[Embedding], missing: set[str]
 ) -> None:
     rows = [row for row, photo in enumerate(photos) if photo in missing]
     if rows:
         columns = {name: values[rows] for name, values in _columns(embeddings, tap).items()}
-        store.write(space, [photos[row] for row in rows], columns)
+        writer.add(space, [photos[row] for row in rows], columns)
 
 
 def _columns(embeddings: list[Embedding], tap: str) -> dict[str, npt.NDArray[Any]]:

@@ -14,6 +14,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.cards.mirror import MIRROR
 from manyeyes.backbones.nets import FINAL, NETS, FloatArray
 from manyeyes.backbones.nets.foreign import NamedArrays, depthwise_kernel, kernel
+from manyeyes.backbones.preprocess import normalise
 from manyeyes.errors import CardError
 
 CARDS = {card.name: card for card in MIRROR}
@@ -142,11 +143,11 @@ def test_squeezenet_survives_its_way_through_a_pickle(tmp_path: Path) -> None:
     }
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps(theirs, 3))
     NETS[card.net]().prepare(tmp_path / "weights.pkl", card, tmp_path)
-    pixels = torch.randn(1, 3, 224, 224)
-    look = NETS[card.net]().load(card, tmp_path)(pixels.numpy())
-    features, logits = network(pixels)
-    torch.testing.assert_close(torch.from_numpy(look.blocks[FINAL]), features.cpu())
-    torch.testing.assert_close(torch.from_numpy(look.logits), logits.cpu())
+    framed = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    look = NETS[card.net]().load(card, tmp_path)(framed)
+    features, logits = network(torch.from_numpy(normalise(framed, card.preprocessing)))
+    torch.testing.assert_close(torch.from_numpy(look.blocks[FINAL]), features, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(look.logits), logits, rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS, SECOND_ORDER
-from manyeyes.backbones.nets.torch_net import Headed
+from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.preprocess import frame, normalise
 from manyeyes.backbones.second_order import CHANNELS, DIMENSION, tap
 from manyeyes.backbones.second_order.generated import generated_photos
 from manyeyes.backbones.second_order.layer import positions
-from manyeyes.backbones.second_order.pooling import learn_projection, pool
+from manyeyes.backbones.second_order.pooling import block_of_moments, learn_projection, moments
 from manyeyes.backbones.weights import ensure_weights
 from manyeyes.errors import CardError
 
@@ -50,14 +50,14 @@ def test_it_reads_the_layer_that_it_learnt_to_read(card: Card) -> None:
     block = embedding.blocks[SECOND_ORDER]
     assert (block.shape, block.dtype) == ((6, DIMENSION), np.float32)
 
-    network = backbone.encoder._network
+    network = backbone.encoder._eye.network
     (file,) = kept(card)
-    projection = load_file(file)["projection"].to(next(network.parameters()).device)
+    projection = load_file(file)["projection"]
     seen = []
     network.model.layer3.register_forward_hook(lambda module, given, output: seen.append(output))
     backbone.embed(PHOTOS)
-    expected = pool(positions(seen[0], network), projection)
-    np.testing.assert_allclose(block, expected.cpu(), atol=1e-5)
+    expected = block_of_moments(moments(positions(seen[0], network), projection))
+    np.testing.assert_allclose(block, expected, atol=1e-5)
 
 
 def test_the_final_features_stay_as_they_are(card: Card) -> None:
@@ -93,7 +93,7 @@ def test_a_net_of_few_channels_fills_as_many_rows(card: Card, tmp_path: Path) ->
     assert (rows[:20] > 0).all()
     assert (rows[20:] == 0).all()
     network(torch.from_numpy(normalise(PHOTOS, card.preprocessing)))
-    block = narrow.read()
+    block = block_of_moments(narrow.read())
     assert block.shape == (6, DIMENSION)
     torch.testing.assert_close(block.norm(dim=1), torch.ones(6))
     assert (block != 0).sum(dim=1).max() <= 20 * 21 // 2
@@ -171,13 +171,13 @@ def test_its_projection_is_normalised_as_the_net_is(card: Card) -> None:
     """The generated photos go through the card's own framing and normalisation."""
     backbone = Backbone.load(card, taps=BOTH)
     _ = backbone.encoder
-    network = NETS[card.net]().load(card, ensure_weights(card))._network
+    network = NETS[card.net]().eye(card, ensure_weights(card)).network
     maps = []
     network.model.layer3.register_forward_hook(lambda module, given, output: maps.append(positions(output, network)))
     for photo in generated_photos(5):
         framed = frame(photo, *card.preprocessing.framing)[None]
-        network(torch.from_numpy(normalise(framed, card.preprocessing)).to(next(network.parameters()).device))
+        network(torch.from_numpy(normalise(framed, card.preprocessing)))
     (file,) = kept(card)
     projection = load_file(file)["projection"]
-    np.testing.assert_allclose(projection, learn_projection([each.cpu() for each in maps]), atol=1e-3)
+    np.testing.assert_allclose(projection, learn_projection(maps), atol=1e-3)
     assert projection.shape == (CHANNELS, 192)

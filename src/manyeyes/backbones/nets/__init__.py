@@ -1,6 +1,6 @@
 """Networks: how a weight file is read, and how it becomes something that looks at photos."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -11,12 +11,32 @@ from manyeyes.backbones.card import Card
 from manyeyes.registry import Registry
 
 FloatArray = npt.NDArray[np.float32]
-
+Pixels = npt.NDArray[np.uint8]
 
 # Taps: where a backbone is read. The pooled features just before its source head, which every backbone has, and the
 # second-order statistics of its penultimate stage.
 FINAL, SECOND_ORDER = "final", "second-order"
 Precision = Literal["fp32", "bf16"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a backbone is to be run.
+
+    taps : where it is read. precision : what it computes in. engine : one of
+    :data:`manyeyes.backbones.engines.ENGINES`. photos : about how many it is going to look at; an engine takes its time
+    to get ready only where that pays.
+    """
+
+    taps: tuple[str, ...] = (FINAL,)
+    precision: Precision = "fp32"
+    engine: str = "torch"
+    photos: int = 0
+
+
+# Final features, in float32, by torch: how weights are verified.
+PLAIN = Run()
 
 
 class Look(NamedTuple):
@@ -30,9 +50,14 @@ class Look(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Normalised pixels (B, 3, S, S), float32 → :class:`Look`. Several threads may call it at once."""
+    """Photos framed for the card, (B, S, S, 3) uint8 RGB → :class:`Look`. Several threads may call it at once.
 
-    def __call__(self, pixels: FloatArray) -> Look: ...
+    ``batch`` is how many photos in one call suit it best; it takes any number.
+    """
+
+    batch: int
+
+    def __call__(self, framed: Pixels) -> Look: ...
 
 
 class Net(Protocol):
@@ -46,9 +71,7 @@ class Net(Protocol):
 
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None: ...
 
-    def load(
-        self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32"
-    ) -> Encoder: ...
+    def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder: ...
 
 
 NETS = Registry(

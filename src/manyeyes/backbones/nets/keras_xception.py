@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import (
     TENSORFLOW_EPSILON,
     NamedArrays,
@@ -16,7 +17,7 @@ from manyeyes.backbones.nets.foreign import (
     set_epsilon,
 )
 from manyeyes.backbones.nets.timm_net import TimmHeaded, create
-from manyeyes.backbones.nets.torch_net import Headed, TorchNet
+from manyeyes.backbones.nets.torch_net import TorchNet
 from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError, MissingExtraError
 

@@ -1,17 +1,18 @@
 """Any ONNX image encoder as a backbone, run by onnxruntime."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import FINAL, Encoder, FloatArray, Look, Precision
+from manyeyes.backbones.nets import FINAL, PLAIN, Encoder, FloatArray, Look, Pixels, Precision, Run
+from manyeyes.backbones.preprocess import normalise
 from manyeyes.errors import CardError, MissingExtraError
 
 GRAPH = "model.onnx"
+BATCH = 16
 
 
 class OnnxNet:
@@ -27,7 +28,7 @@ class OnnxNet:
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
         shutil.copyfile(fetched, folder / GRAPH)
 
-    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
+    def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
         return OnnxEncoder(card, folder / GRAPH)
 
 
@@ -68,11 +69,11 @@ class OnnxEncoder:
     def __init__(self, card: Card, path: Path) -> None:
         self._session = open_session(path, card.name)
         self._batch = self._session.get_inputs()[0].shape[0]
-        self._name = card.name
-        self._dimension = card.dimension
-        self._has_head = card.labels is not None
+        self.batch = self._batch if isinstance(self._batch, int) else BATCH
+        self._card = card
 
-    def __call__(self, pixels: FloatArray) -> Look:
+    def __call__(self, framed: Pixels) -> Look:
+        pixels = normalise(framed, self._card.preprocessing)
         # A graph exported with a fixed batch is fed in slices of that size.
         fixed = self._batch if isinstance(self._batch, int) else None
         if fixed is None or fixed == len(pixels):
@@ -83,14 +84,14 @@ class OnnxEncoder:
         return Look({FINAL: features}, np.concatenate(logits)[: len(pixels)] if logits else None)
 
     def _run(self, pixels: FloatArray) -> Look:
-        outputs = [out for out in run_session(self._session, pixels, self._name) if getattr(out, "ndim", 0) >= 2]
+        outputs = [out for out in run_session(self._session, pixels, self._card.name) if getattr(out, "ndim", 0) >= 2]
         flat = [output.reshape(len(pixels), -1).astype(np.float32) for output in outputs]
-        embeddings = [index for index, output in enumerate(flat) if output.shape[1] == self._dimension]
+        embeddings = [index for index, output in enumerate(flat) if output.shape[1] == self._card.dimension]
         if not embeddings:
             shapes = [output.shape for output in flat]
-            raise CardError(f"the ONNX graph has no output of {self._dimension} columns, only {shapes}")
+            raise CardError(f"the ONNX graph has no output of {self._card.dimension} columns, only {shapes}")
         others = [output for index, output in enumerate(flat) if index != embeddings[0]]
-        return Look({FINAL: flat[embeddings[0]]}, others[0] if self._has_head and others else None)
+        return Look({FINAL: flat[embeddings[0]]}, others[0] if self._card.labels is not None and others else None)
 
 
 def _summary(error: Exception) -> str:

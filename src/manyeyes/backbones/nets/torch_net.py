@@ -1,27 +1,24 @@
-"""What all torch networks share: weights kept as safetensors, one forward pass for features and logits."""
+"""What all torch networks share: weights kept as safetensors, and the eye that an engine runs."""
 
+import dataclasses
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Encoder, FloatArray, Look, Precision
-from manyeyes.backbones.second_order.tap import SecondOrderTap
+from manyeyes.backbones.engines import Job, find_engine
+from manyeyes.backbones.nets import FINAL, PLAIN, SECOND_ORDER, Encoder, Precision, Run
+from manyeyes.backbones.nets.eye import Eye, Headed
+from manyeyes.backbones.second_order.tap import VERSION, SecondOrderTap
 from manyeyes.errors import CardError
 
 WEIGHTS = "model.safetensors"
-
-
-class Headed(nn.Module, ABC):
-    """A network whose forward gives features (B, D) and, when it has a source head, logits (B, L)."""
-
-    @abstractmethod
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features and logits of normalised pixels (B, 3, S, S)."""
 
 
 class TorchNet(ABC):
@@ -42,39 +39,27 @@ class TorchNet(ABC):
         tensors = self.convert(fetched, card)
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / WEIGHTS)
 
-    def load(self, card: Card, folder: Path, taps: Sequence[str] = (FINAL,), precision: Precision = "fp32") -> Encoder:
+    def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
+        """Raises EngineError when this machine cannot have the engine, CardError when the weights do not fit."""
+        build = partial(self.eye, card, folder, run.taps)
+        job = Job(card.name, _key(card, run), folder, card.preprocessing.size, build, run)
+        return find_engine(run.engine).start(job)
+
+    def eye(self, card: Card, folder: Path, taps: tuple[str, ...] = (FINAL,)) -> Eye:
+        """The network with its weights, the card's normalisation and its taps, in float32 on the CPU."""
         network = self.build(card).eval().requires_grad_(False)
         try:
             network.load_state_dict(load_file(folder / WEIGHTS))
         except RuntimeError as error:
             raise CardError(f"{card.name}: the weights do not fit {card.architecture}: {_summary(error)}") from None
         tap = SecondOrderTap.of(network, card, folder) if SECOND_ORDER in taps else None
-        return TorchEncoder(network, tap, precision)
+        return Eye(network, card.preprocessing, tap).eval()
 
 
-class TorchEncoder:
-    """Runs a frozen network on the GPU when there is one, else on the CPU. Its outputs are float32 in any precision."""
-
-    def __init__(self, network: Headed, tap: SecondOrderTap | None = None, precision: Precision = "fp32") -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        # Weights are cast once; casting them at every call, as autocast does, costs more than it gains.
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        self._network = network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._tap = None if tap is None else tap.to(self._device)
-
-    @torch.inference_mode()
-    def __call__(self, pixels: FloatArray) -> Look:
-        batch = torch.from_numpy(pixels).to(self._device, self._dtype, memory_format=torch.channels_last)
-        features, logits = self._network(batch)
-        blocks = {FINAL: _to_numpy(features)}
-        if self._tap is not None:
-            blocks[SECOND_ORDER] = _to_numpy(self._tap.read())
-        return Look(blocks, None if logits is None else _to_numpy(logits))
-
-
-def _to_numpy(tensor: Tensor) -> FloatArray:
-    numbers: FloatArray = tensor.float().cpu().numpy()
-    return numbers
+def _key(card: Card, run: Run) -> str:
+    """Sixteen hex digits that change with whatever changes the eye's graph, for weights of one folder."""
+    identity = [card.net, card.architecture, dataclasses.asdict(card.preprocessing), run.taps, VERSION]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

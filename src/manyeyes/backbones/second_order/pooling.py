@@ -38,10 +38,14 @@ def learn_projection(maps: Iterable[Tensor]) -> Tensor:
     return projection
 
 
-def pool(maps: Tensor, projection: Tensor) -> Tensor:
-    """The second-order block, (B, 2080) float32, of maps (B, C, positions)."""
+def moments(maps: Tensor, projection: Tensor) -> Tensor:
+    """The second moments, (B, 64, 64) float32, of projected maps (B, C, positions)."""
     projected = projection @ maps.float()
-    moments = projected @ projected.transpose(1, 2) / projected.shape[2]
+    return projected @ projected.transpose(1, 2) / projected.shape[2]
+
+
+def block_of_moments(moments: Tensor) -> Tensor:
+    """The second-order block, (B, 2080) float32, of moments (B, 64, 64): the triangle of their matrix square root."""
     variances, directions = torch.linalg.eigh(moments)
     roots = (directions * variances.clamp(min=0).sqrt()[:, None, :]) @ directions.transpose(1, 2)
     row, column = torch.triu_indices(CHANNELS, CHANNELS, device=roots.device)

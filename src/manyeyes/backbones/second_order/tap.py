@@ -19,7 +19,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.preprocess import frame, normalise
 from manyeyes.backbones.second_order.generated import generated_photos
 from manyeyes.backbones.second_order.layer import choose_layer, positions
-from manyeyes.backbones.second_order.pooling import learn_projection, pool
+from manyeyes.backbones.second_order.pooling import learn_projection, moments
 from manyeyes.progress import waiting
 
 log = logging.getLogger(__name__)
@@ -31,16 +31,16 @@ PHOTOS, BATCH = 96, 16
 
 
 class SecondOrderTap:
-    """Listens at a layer of ``network``; after a forward pass, :meth:`read` gives the block of the same thread."""
+    """Listens at a layer of ``network``; after a forward pass, :meth:`read` gives the moments of the same thread."""
 
     def __init__(self, network: nn.Module, layer: str, projection: Tensor) -> None:
         self.layer = layer
         self.projection = projection
-        self._pooled = threading.local()
+        self._seen = threading.local()
 
         def listen(module: nn.Module, given: Any, output: Tensor) -> None:
             # Pooled at once: a later layer may write over its input.
-            self._pooled.block = pool(positions(output, network), self.projection)
+            self._seen.moments = moments(positions(output, network), self.projection)
 
         network.get_submodule(layer).register_forward_hook(listen)
 
@@ -64,9 +64,9 @@ class SecondOrderTap:
         return self
 
     def read(self) -> Tensor:
-        """The second-order block, (B, 2080), of the photos that this thread has last put through the network."""
-        block: Tensor = self._pooled.block
-        return block
+        """The moments, (B, 64, 64), of the photos that this thread has last put through the network."""
+        seen: Tensor = self._seen.moments
+        return seen
 
 
 def _key(card: Card) -> str:

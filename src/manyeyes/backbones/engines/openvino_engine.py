@@ -1,0 +1,63 @@
+"""OpenVINO on x86 processors: whole graphs compiled for this processor, in float32 or bfloat16."""
+
+import platform
+import threading
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+from manyeyes.backbones.engines import Job
+from manyeyes.backbones.engines.openvino_graph import graph
+from manyeyes.backbones.engines.openvino_import import openvino
+from manyeyes.backbones.nets import Encoder, Look, Pixels, Precision
+from manyeyes.backbones.nets.eye import look_of
+from manyeyes.threads import cores
+
+BATCH = 8
+# How OpenVINO calls what it computes in.
+PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """One stream a core, one request a thread: a pass runs on one core, and as many passes as there are cores."""
+
+    def why_not(self) -> str:
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            return f"it is used on x86 processors, and this is {platform.machine()}"
+        return "" if find_spec("openvino") else "install it with pip install 'manyeyes[openvino]'"
+
+    def start(self, job: Job) -> Encoder:
+        settings = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[job.run.precision],
+            "NUM_STREAMS": cores(),
+            "INFERENCE_NUM_THREADS": cores(),
+            # Who else works on this machine is for the system's scheduler to weigh.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return OpenVinoEncoder(openvino().Core().compile_model(graph(job), "CPU", settings))
+
+
+class OpenVinoEncoder:
+    """A compiled graph of one photo as a function of arrays. Its weights stay packed: batches would gain it little."""
+
+    batch = BATCH
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._mine = threading.local()
+
+    def __call__(self, framed: Pixels) -> Look:
+        request = self._request()
+        photos = [self._look(request, photo[None]) for photo in framed]
+        return look_of({name: torch.from_numpy(np.concatenate([one[name] for one in photos])) for name in photos[0]})
+
+    def _look(self, request: Any, photo: Pixels) -> dict[str, np.ndarray[Any, Any]]:
+        request.infer([photo])
+        return {output.any_name: request.get_tensor(output).data.copy() for output in self._compiled.outputs}
+
+    def _request(self) -> Any:
+        if not hasattr(self._mine, "request"):
+            self._mine.request = self._compiled.create_infer_request()
+        return self._mine.request

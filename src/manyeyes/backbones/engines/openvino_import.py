@@ -1,0 +1,21 @@
+"""OpenVINO, imported without its telemetry.
+
+Importing OpenVINO imports ``openvino_telemetry`` where that is installed, which writes a consent file and an identifier
+into the user's home and asks whether it may send. A module that cannot be imported can do neither, and OpenVINO runs
+without it.
+"""
+
+import sys
+from functools import cache
+from types import ModuleType
+
+
+@cache
+def openvino() -> ModuleType:
+    """The package. Raises ImportError where it is not installed."""
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    module: ModuleType = openvino
+    return module

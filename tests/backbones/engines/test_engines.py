@@ -1,0 +1,124 @@
+"""Every engine sees what torch in float32 sees, with normalisation and taps in its graph."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+import torch
+
+from manyeyes.backbones.backbone import FINAL, Backbone, Embedding
+from manyeyes.backbones.card import Card
+from manyeyes.backbones.engines import ENGINES, torch_engine
+from manyeyes.backbones.engines.cuda_engine import CudaEncoder
+from manyeyes.backbones.nets import NETS, SECOND_ORDER
+from manyeyes.backbones.preprocess import normalise
+from manyeyes.backbones.weights import ensure_weights
+from manyeyes.errors import EngineError, UnknownNameError
+
+BOTH = (FINAL, SECOND_ORDER)
+HERE = [name for name in ENGINES.names() if not ENGINES[name]().why_not()]
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+def test_torch_and_openvino_are_here() -> None:
+    assert {"auto", "torch", "openvino"} <= set(HERE)
+
+
+@torch.inference_mode()
+def test_the_truth_is_the_network_itself(card: Card, photos: np.ndarray, truth: Embedding) -> None:
+    network = NETS[card.net]().eye(card, ensure_weights(card)).network
+    features, logits = network(torch.from_numpy(normalise(photos, card.preprocessing)))
+    np.testing.assert_allclose(truth.blocks[FINAL], features, rtol=1e-4, atol=1e-4)
+    top = torch.softmax(logits, dim=1).topk(10).values
+    np.testing.assert_allclose(truth.label_probability, top, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 1 - 1e-6), ("bf16", 0.99)])
+def test_an_engine_sees_what_torch_sees(card, photos, truth, engine, precision, least) -> None:
+    seen = Backbone.load(card, taps=BOTH, precision=precision, engine=engine).embed(photos)
+    assert seen.blocks.keys() == truth.blocks.keys()
+    for tap, block in seen.blocks.items():
+        assert (block.shape, block.dtype) == (truth.blocks[tap].shape, np.float32)
+        assert cosines(block, truth.blocks[tap]).min() > least
+    if precision == "fp32":
+        np.testing.assert_array_equal(seen.label_index[:, :3], truth.label_index[:, :3])
+        np.testing.assert_allclose(seen.label_probability, truth.label_probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_what_is_asked_for_is_computed_in_that_precision(card: Card, photos: np.ndarray, engine: str) -> None:
+    """An engine that quietly took bfloat16 for float32, or the other way, would differ here."""
+    full, half = (Backbone.load(card, precision=name, engine=engine).embed(photos) for name in ("fp32", "bf16"))
+    gap = np.abs(full.blocks[FINAL] - half.blocks[FINAL]).max() / np.abs(full.blocks[FINAL]).max()
+    assert 1e-4 < gap < 0.1
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_every_thread_gets_its_own_rows(card: Card, photos: np.ndarray, truth: Embedding, engine: str) -> None:
+    backbone = Backbone.load(card, taps=BOTH, engine=engine)
+    _ = backbone.encoder
+    together = Barrier(len(photos))
+
+    def look(row: int) -> list[Embedding]:
+        together.wait(30)
+        return [backbone.embed(photos[row : row + 1]) for _ in range(10)]
+
+    with ThreadPoolExecutor(len(photos)) as threads:
+        for row, seen in enumerate(threads.map(look, range(len(photos)))):
+            for one in seen:
+                for tap, block in one.blocks.items():
+                    assert cosines(block, truth.blocks[tap][row : row + 1]).min() > 1 - 1e-6
+
+
+def test_an_engine_that_this_machine_cannot_have_says_why(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manyeyes.backbones.engines.openvino_engine.find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"openvino cannot run here: install it with pip install 'manyeyes\[openvino"):
+        _ = Backbone.load(card, engine="openvino").encoder
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match="cuda cannot run here: torch sees no NVIDIA GPU"):
+        _ = Backbone.load(card, engine="cuda").encoder
+    with pytest.raises(UnknownNameError, match="'tpu' is not one of the engines: choose from auto, cuda, openvino"):
+        _ = Backbone.load(card, engine="tpu").encoder
+
+
+def test_torch_compiles_when_there_are_photos_enough(card, photos, truth, monkeypatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch_engine, "compiled", lambda eye, size: compiled.append(size) or eye)
+    for count, expected in ((0, []), (100, []), (10**9, [64])):
+        backbone = Backbone.load(card, taps=BOTH)
+        backbone.expect(count)
+        assert cosines(backbone.embed(photos).blocks[FINAL], truth.blocks[FINAL]).min() > 1 - 1e-6
+        assert compiled == expected
+
+
+def test_a_compiled_network_sees_the_same(card: Card, photos: np.ndarray, truth: Embedding) -> None:
+    eye = NETS[card.net]().eye(card, ensure_weights(card), BOTH)
+    encoder = torch_engine.TorchEncoder(torch_engine.compiled(eye, 64))
+    with ThreadPoolExecutor(2) as threads:
+        for seen in threads.map(encoder, [photos] * 4):
+            for tap, block in seen.blocks.items():
+                assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-5
+
+
+def test_a_batch_too_large_for_the_gpu_is_halved(card, photos, truth, monkeypatch) -> None:
+    """The halving is the encoder's own; the memory of a GPU is played by a limit."""
+
+    class Small(CudaEncoder):
+        def _look(self, framed):
+            if len(framed) > 2:
+                raise torch.OutOfMemoryError
+            return torch_engine.TorchEncoder(self._eye)(framed.numpy())
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    eye = NETS[card.net]().eye(card, ensure_weights(card), BOTH)
+    encoder = Small(eye, batch=6)
+    look = encoder(photos)
+    assert encoder.batch <= 2
+    for tap, block in look.blocks.items():
+        assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-6

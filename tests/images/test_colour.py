@@ -7,10 +7,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageOps
+from PIL import ExifTags, Image, ImageChops
 
 from manyeyes.images import Reason, Rejected, decode
-from manyeyes.images.colour import upright_rgb
+from manyeyes.images.colour import rgb
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -21,9 +21,9 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def pixels(data: bytes) -> NDArray[np.uint8]:
     image = decode(data, "a")
-    assert isinstance(image, Image.Image), str(image)
-    assert image.mode == "RGB"
-    return np.asarray(image)
+    assert isinstance(image, np.ndarray), str(image)
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+    return image
 
 
 def corners() -> NDArray[np.uint8]:
@@ -63,12 +63,6 @@ def test_every_orientation_comes_out_upright(orientation: int, kind: str, option
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](corners())))
     data = encoded(stored, kind, exif=exif_with(orientation), **options)
     np.testing.assert_allclose(pixels(data), corners().astype(int), atol=4)
-
-
-def test_nothing_is_left_that_would_turn_the_photo_again() -> None:
-    image = decode(encoded(Image.fromarray(corners()), "JPEG", exif=exif_with(6)), "a")
-    assert isinstance(image, Image.Image)
-    assert ImageOps.exif_transpose(image).size == image.size == (16, 24)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "P", "LA", "1"])
@@ -176,7 +170,7 @@ def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
 
 def test_premultiplied_grey_is_read() -> None:
     # Not every Pillow reads a file of this mode, so the image is made in memory.
-    result = np.asarray(upright_rgb(half_clear("LA").convert("La")))
+    result = rgb(half_clear("LA").convert("La"))
     assert result[0, [0, 15], 0].tolist() == [255, 0]
 
 

@@ -55,15 +55,14 @@ def check(data: bytes) -> None:
         assert isinstance(answer.reason, Reason)
         assert str(answer).isprintable()
     else:
-        assert answer.mode == "RGB"
-        assert answer.width * answer.height <= MAX_PIXELS
-        assert np.asarray(answer).shape == (answer.height, answer.width, 3)
-        assert not answer.getexif()
+        height, width, channels = answer.shape
+        assert (answer.dtype, channels) == (np.uint8, 3)
+        assert width * height <= MAX_PIXELS
 
 
 @pytest.mark.parametrize("data", FILES)
 def test_the_files_are_good_before_they_are_mutated(data: bytes) -> None:
-    assert isinstance(decode(data, "a", MAX_PIXELS), Image.Image)
+    assert isinstance(decode(data, "a", MAX_PIXELS), np.ndarray)
 
 
 @given(st.binary(max_size=300))

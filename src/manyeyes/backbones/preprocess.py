@@ -5,6 +5,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from manyeyes.backbones.card import Interpolation, Preprocessing
+from manyeyes.images.colour import Pixels
+from manyeyes.images.resize import resize
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -12,24 +14,26 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# How many times as many pixels as are wanted may be made and thrown away: with more, the slower resize that makes only
+# those that are wanted is the faster one, and a panorama's whole would take much memory.
+_WASTE = 6
 
 
-def frame(image: Image.Image, size: int, crop: float, interpolation: Interpolation) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side to ``size / crop`` and cut out the centre: (size, size, 3), uint8.
+def frame(photo: Pixels, size: int, crop: float, interpolation: Interpolation) -> Pixels:
+    """Resize the shorter side to ``size / crop`` and cut out the centre: (H, W, 3) → (size, size, 3).
 
-    Rounded as torchvision and timm round, because the weights were trained and published with that. Resizing only the
-    region that the cut keeps gives the same pixels for a third of the work.
+    Rounded as torchvision and timm round, because the weights were trained and published with that.
     """
-    shorter, short = int(size / crop), min(image.size)
+    height, width = photo.shape[:2]
+    shorter, short = int(size / crop), min(height, width)
     # Sides of the whole resized photo; the cut's corner lies on a whole pixel of it.
-    resized = [shorter if side == short else int(shorter * side / short) for side in image.size]
-    corner = [round((side - size) / 2) for side in resized]
-    box = [
-        edge * side / whole
-        for edges in (corner, [start + size for start in corner])
-        for edge, side, whole in zip(edges, image.size, resized, strict=True)
-    ]
-    return np.asarray(image.resize((size, size), _RESAMPLING[interpolation], box=(box[0], box[1], box[2], box[3])))
+    rows, columns = (shorter if side == short else int(shorter * side / short) for side in (height, width))
+    top, left = round((rows - size) / 2), round((columns - size) / 2)
+    if interpolation in ("bilinear", "bicubic") and rows * columns <= _WASTE * size**2:
+        whole = resize(photo, columns, rows, interpolation)
+        return np.ascontiguousarray(whole[top : top + size, left : left + size])
+    box = (left * width / columns, top * height / rows, (left + size) * width / columns, (top + size) * height / rows)
+    return np.array(Image.fromarray(photo).resize((size, size), _RESAMPLING[interpolation], box=box))
 
 
 def normalise(batch: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:

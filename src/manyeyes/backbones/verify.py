@@ -4,25 +4,25 @@ preprocessing (mean, std, channel order, crop, interpolation) cannot pass."""
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-from PIL import Image
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import FINAL, Encoder
 from manyeyes.backbones.preprocess import frame
 from manyeyes.errors import CardError
+from manyeyes.images.colour import Pixels
 
 NUMBERS = 8
 # Builds of torch and kinds of processor differ in the sixth digit; a wrong interpolation differs in the third.
 TOLERANCE = 5e-4
 
 
-def photo_for_reference() -> Image.Image:
+def photo_for_reference() -> Pixels:
     """A generated photo, 320 × 240: smooth colour, fine stripes and hard edges, different in every channel."""
     y, x = np.mgrid[0:240, 0:320].astype(np.float64)
     red = 255 * x / 319
     green = 127.5 + 127.5 * np.sin(x / 3 + y / 5)
     blue = np.where((x - 200) ** 2 + (y - 100) ** 2 < 60**2, 230.0, 255 * y / 239 / 2)
-    return Image.fromarray(np.stack([red, green, blue], axis=-1).round().astype(np.uint8))
+    return np.stack([red, green, blue], axis=-1).round().astype(np.uint8)
 
 
 def reference_numbers(card: Card, encoder: Encoder) -> npt.NDArray[np.float64]:

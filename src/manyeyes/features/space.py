@@ -11,7 +11,7 @@ from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.backbones.second_order.tap import VERSION
 
 # Raised when the meaning of what is stored changes, so that older rows are no longer found.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

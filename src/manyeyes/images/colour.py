@@ -1,20 +1,27 @@
 """From the many ways to store pixels to one: upright, 8 bits, RGB."""
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageChops
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# (H, W, 3), uint8, RGB.
+Pixels = npt.NDArray[np.uint8]
+
+# What brings a photo upright, by its EXIF orientation.
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored[::-1].swapaxes(0, 1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
 }
 
 
@@ -22,18 +29,18 @@ class UnsupportedPixels(ValueError):  # noqa: N818 -- no error of the package: i
     """Pixel values for which nothing says what is black and what is white."""
 
 
-def upright_rgb(file: Image.Image) -> Image.Image:
-    """The loaded image as RGB, turned as its EXIF orientation asks, without its metadata.
+def upright(pixels: Pixels, file: Image.Image) -> Pixels:
+    """The pixels of a file, turned as its EXIF orientation asks; in one piece of memory."""
+    turn = _TURNS.get(_orientation(file))
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def rgb(file: Image.Image) -> Pixels:
+    """The pixels of a loaded image, as they lie in it.
 
     Raises UnsupportedPixels for floating-point, signed and 32-bit values.
     """
-    rgb = _rgb(file)
-    turn = _TURNS.get(_orientation(file))
-    if turn is not None:
-        rgb = rgb.transpose(turn)
-    # A left-over orientation would let the next reader turn the photo again.
-    rgb.info = {}
-    return rgb
+    return np.array(_rgb(file))
 
 
 def _orientation(file: Image.Image) -> int:
@@ -48,6 +55,8 @@ def _orientation(file: Image.Image) -> int:
 
 def _rgb(file: Image.Image) -> Image.Image:
     mode = file.mode
+    if mode == "RGB" and not file.has_transparency_data:
+        return file
     if mode.startswith("I;16") or (mode == "I" and isinstance(file, PngImageFile | PpmImageFile)):
         return _grey_from_16_bits(file).convert("RGB")
     if mode in ("I", "F"):

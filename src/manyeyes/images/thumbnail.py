@@ -1,11 +1,11 @@
 """A photo in small: what the gate of the paper looks at."""
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from manyeyes.images.colour import Pixels
 
 
-def thumbnail(image: Image.Image, size: int = 64) -> NDArray[np.uint8]:
-    """Squash an RGB image to ``(size, size, 3)``, whatever its proportions, averaging over all of its pixels."""
-    small = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(small)
+def thumbnail(photo: Pixels, size: int = 64) -> Pixels:
+    """Squash a photo of (H, W, 3) to (size, size, 3), whatever its proportions, averaging over all of its pixels."""
+    # Here, because it loads torch, for which who only lists photos need not wait.
+    from manyeyes.images.resize import resize
+
+    return resize(photo, size, size, "bilinear")

@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+from manyeyes.images.colour import Pixels
 
 WIDTH, HEIGHT = 320, 240
 LEAVES = 250
@@ -16,19 +17,19 @@ LARGEST = 130.0
 
 
 @cache
-def generated_photos(count: int) -> tuple[Image.Image, ...]:
-    """The first ``count`` photos of an endless series, 320 × 240, RGB."""
+def generated_photos(count: int) -> tuple[Pixels, ...]:
+    """The first ``count`` photos of an endless series, RGB: (240, 320, 3)."""
     return tuple(_photo(np.random.default_rng(seed)) for seed in range(count))
 
 
-def _photo(random: np.random.Generator) -> Image.Image:
+def _photo(random: np.random.Generator) -> Pixels:
     canvas = np.empty((HEIGHT, WIDTH, 3))
     canvas[:] = random.uniform(0, 255, 3)
     for _ in range(LEAVES):
         _drop_leaf(canvas, random)
     noise = _noise(random)[:, :, None]
     lit = canvas * (1 + 0.15 * noise) + 8 * noise
-    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    return np.clip(lit, 0, 255).astype(np.uint8)
 
 
 def _drop_leaf(canvas: npt.NDArray[np.float64], random: np.random.Generator) -> None:

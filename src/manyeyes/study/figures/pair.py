@@ -60,7 +60,7 @@ def _photos(part: SubFigure, outcomes: Outcomes, pair: ConfusedPair, paths: Sequ
 def _open(path: str) -> npt.NDArray[np.uint8]:
     """The photo's middle square; grey where its file has gone since the backbones saw it."""
     photo = open_photo(path)
-    image = photo.image if isinstance(photo, Photo) else Image.new("RGB", (SIDE, SIDE), GREY)
+    image = Image.fromarray(photo.image) if isinstance(photo, Photo) else Image.new("RGB", (SIDE, SIDE), GREY)
     return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS))
 
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -27,7 +29,9 @@ def resize_then_crop(photo: np.ndarray, size: int, crop: float, resampling: Imag
     return np.asarray(image.resize((width, height), resampling).crop((left, top, left + size, top + size)))
 
 
-@pytest.mark.parametrize("photo_size", [(500, 375), (375, 500), (301, 256), (640, 213), (257, 257), (150, 203)])
+@pytest.mark.parametrize(
+    "photo_size", [(500, 375), (375, 500), (301, 256), (640, 213), (257, 257), (150, 203), (2000, 300)]
+)
 @pytest.mark.parametrize(("size", "crop"), [(224, 0.875), (224, 1.0), (299, 0.875), (160, 0.95), (64, 0.5)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
 def test_one_resize_gives_what_resize_and_crop_give(photo_size, size, crop, interpolation):
@@ -36,7 +40,7 @@ def test_one_resize_gives_what_resize_and_crop_give(photo_size, size, crop, inte
     expected = resize_then_crop(photo, size, crop, Image.Resampling[interpolation.upper()])
     assert framed.shape == (size, size, 3)
     assert framed.dtype == np.uint8
-    # Pillow rounds between its two passes, which here run over other regions.
+    # torch and Pillow round differently; and Pillow rounds between its two passes, which may run over other regions.
     assert np.abs(framed.astype(float) - expected).mean() < 0.3
 
 
@@ -44,6 +48,19 @@ def test_a_wrong_crop_would_be_seen():
     photo = natural_photo(320, 240)
     expected = resize_then_crop(photo, 224, 0.875, Image.Resampling.BICUBIC)
     assert np.abs(frame(photo, 224, 0.95, "bicubic").astype(float) - expected).mean() > 3
+
+
+def test_a_panorama_is_not_resized_as_a_whole():
+    panorama = np.zeros((2, 200_000, 3), np.uint8)
+    panorama[:, 99_990:100_010] = 255
+    tracemalloc.start()
+    try:
+        framed = frame(panorama, 224, 0.875, "bicubic")
+        # The whole would take 256 × 25,600,000 × 3 bytes.
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert (framed == 255).all()
 
 
 def test_a_photo_of_the_right_size_stays_as_it_is():

@@ -8,7 +8,7 @@ from manyeyes.threads import one_thread
 
 
 def noise(height: int, width: int) -> np.ndarray:
-    """Of middling contrast, so that nothing is clipped between the two passes, the order of which is anyone's choice."""
+    """Of middling contrast: nothing is clipped between the two passes, the order of which is anyone's choice."""
     return np.random.default_rng(0).integers(90, 166, (height, width, 3), np.uint8)
 
 

@@ -1,6 +1,7 @@
 """Two tiny backbones that need no network: one with a source head, one without, and with different framings."""
 
 import copy
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from safetensors.torch import save_file
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.timm_import import timm
+from manyeyes.features import pipeline
+from manyeyes.features.table import FeatureTable
+
+from .children import CHUNK, run
 
 CARDS = {
     "resnet": ("test_resnet", "imagenet-1k", Preprocessing(size=32, crop=0.95, interpolation="bilinear")),
@@ -61,3 +66,38 @@ def photos(tmp_path: Path) -> Callable[[int], list[str]]:
 def many_photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two hundred photos that no test may change."""
     return write_photos(tmp_path_factory.mktemp("many") / "photos", 200)
+
+
+@pytest.fixture
+def paths(many_photos: list[str]) -> list[str]:
+    return many_photos
+
+
+@pytest.fixture(scope="session")
+def keys(many_photos: list[str]) -> list[str]:
+    """What the store calls the two hundred photos."""
+    hashes = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in many_photos]
+    assert len(set(hashes)) == len(many_photos)
+    return hashes
+
+
+@pytest.fixture(scope="session")
+def truth(
+    many_photos: list[str], prepared: dict[str, Backbone], tmp_path_factory: pytest.TempPathFactory
+) -> FeatureTable:
+    """What an uninterrupted run gives for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "CHUNK", CHUNK)
+        return run(many_photos, [copy.copy(one) for one in prepared.values()], tmp_path_factory.mktemp("truth")).table
+
+
+@pytest.fixture
+def same_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process write the chunks that those of children write."""
+    monkeypatch.setattr(pipeline, "CHUNK", CHUNK)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the store of a test lies, or will lie."""
+    return tmp_path / "features"

@@ -88,11 +88,14 @@ class Backbone:
     def encoder(self) -> Encoder:
         """The network, built once; not from several threads at once.
 
-        Raises ChecksumError for damaged weights, EngineError when the engine cannot run it here.
+        Raises ChecksumError for weights that are damaged, or not those that this backbone was loaded with, EngineError
+        when the engine cannot run them here.
         """
-        check_undamaged(self._folder)
+        check_undamaged(self._folder, self.weights)
         run = Run(self.taps, self.precision, self.engine, self._expected)
         encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder, run)
+        # Once more: what another process put there in the meantime must not bear the name of what was there before.
+        check_undamaged(self._folder, self.weights)
         return encoder
 
     def embed(self, framed: npt.NDArray[np.uint8]) -> Embedding:

@@ -62,12 +62,14 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     return folder
 
 
-def check_undamaged(folder: Path) -> None:
-    """Raise ChecksumError when the weights in ``folder`` are not those that were put there."""
+def check_undamaged(folder: Path, sha256: str) -> None:
+    """Raise ChecksumError unless the weights in ``folder`` are whole, and still those of this ``sha256``."""
     record = _read_record(folder)
+    name = record["card"]["name"]
+    if record["weights_sha256"] != sha256:
+        raise ChecksumError(f"the weights of {name} were changed in {folder} while they were wanted: run again")
     weights = folder / _weight_file(record)
-    if not weights.is_file() or sha256_of(weights) != record["weights_sha256"]:
-        name = record["card"]["name"]
+    if not weights.is_file() or sha256_of(weights) != sha256:
         raise ChecksumError(f"the weights of {name} were damaged: delete {folder}, and they are fetched again")
 
 
@@ -102,7 +104,7 @@ def _verify(card: Card, prepared: Path) -> None:
 
 
 def _verify_again(card: Card, folder: Path) -> None:
-    check_undamaged(folder)
+    check_undamaged(folder, weights_sha256(card))
     with waiting(f"verifying {card.name}"):
         _verify(card, folder)
     # Replaced in one step: a record half written would make whole weights unreadable.

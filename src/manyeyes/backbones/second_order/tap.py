@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -51,13 +51,12 @@ class SecondOrderTap:
         Raises CardError when the network has no layer that could be tapped.
         """
         kept = folder / f"second-order-{VERSION}-{_key(card)}.safetensors"
-        if not kept.is_file():
-            with waiting(f"learning what to read of {card.name}"):
-                layer, projection = _learn(network, card)
-            _keep(kept, layer, projection)
-            return cls(network, layer, projection)
-        with safe_open(kept, "pt") as file:
-            return cls(network, file.metadata()["layer"], file.get_tensor("projection"))
+        if (known := _read(kept)) is not None:
+            return cls(network, *known)
+        with waiting(f"learning what to read of {card.name}"):
+            layer, projection = _learn(network, card)
+        _keep(kept, layer, projection)
+        return cls(network, layer, projection)
 
     def to(self, device: torch.device) -> Self:
         self.projection = self.projection.to(device)
@@ -90,11 +89,30 @@ def _learn(network: nn.Module, card: Card) -> tuple[str, Tensor]:
     return layer, learn_projection(seen)
 
 
+def _read(path: Path) -> tuple[str, Tensor] | None:
+    """The layer and the projection that were kept; None when they are not there, or not as they were kept."""
+    try:
+        with safe_open(path, "pt") as file:
+            layer, projection = (file.metadata() or {}).get("layer", ""), file.get_tensor("projection")
+            is_whole = torch.equal(file.get_tensor("sha256"), _sha256(layer, projection))
+    except (OSError, SafetensorError):
+        return None
+    return (layer, projection) if is_whole else None
+
+
 def _keep(path: Path, layer: str, projection: Tensor) -> None:
     """Write under a hidden name and rename: two processes may learn the same projection at the same time."""
     hidden = path.with_name(f".{uuid.uuid4().hex}")
     try:
-        save_file({"projection": projection.contiguous()}, hidden, metadata={"layer": layer})
+        tensors = {"projection": projection.contiguous(), "sha256": _sha256(layer, projection)}
+        save_file(tensors, hidden, metadata={"layer": layer})
         hidden.replace(path)
-    except OSError as error:
-        log.info("%s is not kept: %s; it is learnt again next time", path.name, error.strerror or error)
+    # On a disk that is full or read-only, safetensors raises an error of its own.
+    except (OSError, SafetensorError) as error:
+        log.info("%s is not kept: %s; it is learnt again next time", path.name, error)
+
+
+def _sha256(layer: str, projection: Tensor) -> Tensor:
+    digest = hashlib.sha256(f"{layer} {tuple(projection.shape)}".encode())
+    digest.update(projection.contiguous().numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)

@@ -1,13 +1,11 @@
 """Disks that are really full or really read-only: small file systems that a child mounts for itself alone."""
 
-import ctypes
-import os
 import shutil
-import subprocess
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from own_mounts import make_read_only, mount_small_disk, needs_mounts
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
@@ -15,44 +13,15 @@ from manyeyes.features import pipeline
 
 from .children import CHUNK, Child, check_equal, check_stored, run, shards, spaces
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-
-
-def with_mounts_of_its_own() -> None:
-    """From here on, what this process mounts is seen by no other. Whoever is not root becomes it within the process."""
-    unshare, uid, gid = ctypes.CDLL(None).unshare, os.getuid(), os.getgid()
-    if unshare(CLONE_NEWNS) != 0:
-        assert unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-    mount("--make-rprivate", "/")
-
-
-def mount(*words: str | Path) -> None:
-    subprocess.run(["mount", *words], check=True)
-
-
-def can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return any(subprocess.run(["unshare", how, "true"], capture_output=True).returncode == 0 for how in ("-m", "-rm"))
-
-
-# Where nothing can be mounted, test_crashes still fills up a disk by a limit on the size of files.
-pytestmark = [
-    pytest.mark.usefixtures("same_chunks"),
-    pytest.mark.skipif(not can_mount(), reason="this system lets nobody mount a file system for himself"),
-]
+pytestmark = [pytest.mark.usefixtures("same_chunks"), needs_mounts]
 
 
 def fill_a_small_disk(
     paths: list[str], backbones: list[Backbone], root: Path, size: int, kept: Path, answer: Connection
 ) -> None:
     """Answers with the error's words, and saves what the disk of ``size`` bytes holds before it goes with the child."""
-    with_mounts_of_its_own()
     root.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", root)
+    mount_small_disk(root, size)
     try:
         run(paths, backbones, root)
         answer.send("no error")
@@ -63,9 +32,7 @@ def fill_a_small_disk(
 
 def run_read_only(paths: list[str], backbones: list[Backbone], root: Path, answer: Connection) -> None:
     """Answers with the table and how many photos were looked at, or with the error's words."""
-    with_mounts_of_its_own()
-    mount("--bind", root, root)
-    mount("-o", "remount,bind,ro", root)
+    make_read_only(root)
     try:
         extraction = run(paths, backbones, root)
         answer.send((extraction.table, extraction.computed))

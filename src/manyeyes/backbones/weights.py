@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS
 from manyeyes.backbones.sources import SOURCES, Source, sha256_of
-from manyeyes.errors import ChecksumError, LicenceError, OfflineError
+from manyeyes.errors import ChecksumError, FetchError, LicenceError, OfflineError
 from manyeyes.home import cache_home, is_offline
 from manyeyes.progress import waiting
 from manyeyes.version import __version__
@@ -52,13 +53,18 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     folder = weights_folder(card)
     if _is_up_to_date(card) and _is_verified(card):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Of two processes that want the same weights, one fetches them and the other waits.
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not _is_up_to_date(card):
-            _fetch(card, folder)
-        elif not _is_verified(card):
-            _verify_again(card, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Of two processes that want the same weights, one fetches them and the other waits.
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _is_up_to_date(card):
+                _fetch(card, folder)
+            elif not _is_verified(card):
+                _verify_again(card, folder)
+    # On a disk that is full or read-only, safetensors raises an error of its own.
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FetchError(f"the weights of {card.name} cannot be kept in {folder}: {reason}") from None
     return folder
 
 
@@ -131,7 +137,12 @@ def _write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        _ = record["card"]["name"], record["weights_sha256"], record["fetched_sha256"]
+    except (ValueError, KeyError, TypeError):
+        message = f"{folder / RECORD} was damaged: delete {folder}, and the weights are fetched again"
+        raise ChecksumError(message) from None
     return record
 
 

@@ -1,5 +1,6 @@
 """``local:PATH`` and ``onnx:PATH`` — weights that already lie on this machine."""
 
+import shutil
 from pathlib import Path
 
 from manyeyes.backbones.sources import check_sha256
@@ -7,7 +8,7 @@ from manyeyes.errors import FetchError
 
 
 class LocalSource:
-    """A file, left where it is."""
+    """A copy of a file of the user's, who may change it while it is converted."""
 
     def needs_network(self, where: str, inside: str) -> bool:
         return False
@@ -16,6 +17,7 @@ class LocalSource:
         path = Path(where).expanduser()
         if not path.is_file():
             raise FetchError(f"there is no weight file at {path}")
+        copy = Path(shutil.copyfile(path, folder / path.name))
         if sha256 is not None:
-            check_sha256(path, sha256, str(path))
-        return path
+            check_sha256(copy, sha256, str(path))
+        return copy

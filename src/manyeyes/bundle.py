@@ -4,6 +4,7 @@ No file of a bundle can run code. ``config.json`` pins the sha256 of the arrays 
 damaged or edited bundle is refused; against a deliberate forger that is no seal.
 """
 
+import glob
 import hashlib
 import json
 import shutil
@@ -68,12 +69,15 @@ def save(model: "ManyEyesClassifier", folder: Path) -> None:
             # safetensors makes its file for the owner's eyes only; a bundle is there to be shared.
             (made / TENSORS).chmod((made / README).stat().st_mode)
             _put_in_place(made, folder)
-    except OSError as error:
-        raise BundleError(f"the bundle {folder} cannot be written: {error.strerror or error}") from None
+    # On a disk that is full or read-only, safetensors raises an error of its own.
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f"the bundle {folder} cannot be written: {reason}") from None
 
 
 def load(folder: Path) -> "ManyEyesClassifier":
     """The classifier in a bundle. Raises BundleError for a folder that is no bundle, damaged, edited or too new."""
+    folder = _as_last_saved(folder)
     config = read_config(folder)
     if not (folder / TENSORS).is_file() or sha256_of(folder / TENSORS) != config.get("tensors_sha256"):
         raise BundleError(f"{folder / TENSORS} is missing or not the file that {CONFIG} was written with")
@@ -153,21 +157,35 @@ def _own_parameters(model: "ManyEyesClassifier") -> dict[str, Any]:
 
 def _put_in_place(made: Path, folder: Path) -> None:
     """Move the finished bundle to its name; the bundle that was there is only deleted when that has succeeded."""
-    if not (folder / CONFIG).exists():
-        folder.mkdir(exist_ok=True)
+    if folder.exists() and not (folder / CONFIG).exists():
         (folder / REJECTED).unlink(missing_ok=True)  # of an earlier run that ended there
-        # The config comes last: without it the folder is no bundle yet. (A mounted folder cannot itself be replaced.)
-        for name in (TENSORS, README, CONFIG):
+        # The config comes first: should we be killed, the folder is seen to be ours, and the next run may fill it.
+        # (A mounted folder cannot itself be replaced.)
+        for name in (CONFIG, README, TENSORS):
             (made / name).replace(folder / name)
         return
     older = folder.with_name(f".{folder.name}-older-{uuid.uuid4().hex}")
-    folder.rename(older)
+    if folder.exists():
+        folder.rename(older)
     try:
         made.rename(folder)
     except OSError:
-        older.rename(folder)
+        if older.exists():
+            older.rename(folder)
         raise
-    shutil.rmtree(older)
+    for each in _set_aside(folder):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _as_last_saved(folder: Path) -> Path:
+    """The folder itself; or the older bundle, when who was to replace it was killed between the two moves."""
+    older = [] if folder.exists() else _set_aside(folder)
+    return max(older, key=lambda path: path.stat().st_mtime, default=folder)
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    folder = folder.resolve()
+    return list(folder.parent.glob(f".{glob.escape(folder.name)}-older-*"))
 
 
 def _is_ours(folder: Path) -> bool:

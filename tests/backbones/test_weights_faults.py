@@ -1,17 +1,16 @@
 """Weights whose fetching is killed, whose disk is full or read-only, and whose files are damaged in any place."""
 
 import dataclasses
-import multiprocessing
 import os
 import random
 import shutil
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
+from child import Child
 from own_mounts import make_read_only, mount_small_disk, needs_mounts
 from safetensors.torch import load_file, save_file
 
@@ -25,9 +24,6 @@ from manyeyes.errors import ChecksumError, FetchError, ManyEyesError
 
 BOTH = (FINAL, SECOND_ORDER)
 PHOTOS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "manyeyes.backbones.timm_import", "manyeyes.features.extract"])
 
 
 @pytest.fixture(autouse=True)
@@ -57,29 +53,15 @@ def check_truth(card: Card, truth: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(block, truth[name])
 
 
-class Child:
-    """A process that was forked before it had threads."""
-
-    def __init__(self, target: Callable[..., None], home: Path, card: Card) -> None:
-        self.pipe, far = processes.Pipe()
-        self.process = processes.Process(target=target, args=(home, card, far))
-        self.process.start()
-        far.close()
-
-    def end(self) -> None:
-        self.process.join(60)
-        self.process.close()
-        self.pipe.close()
-
-
 def keep(home: Path, card: Card, answer: Connection) -> None:
-    """Fetch, convert, and learn what to read, when told."""
+    """Fetch, convert, and learn what to read, when told; then wait to be killed."""
     os.environ["MANYEYES_HOME"] = str(home)
     tap.PHOTOS = 5
     answer.send("ready")
     answer.recv()
     _ = Backbone.load(card, taps=BOTH).encoder
     answer.send("done")
+    answer.recv()
 
 
 @pytest.fixture
@@ -101,8 +83,7 @@ def test_killed_at_any_moment_the_weights_are_whole_or_not_there(card, truth, ho
             taken = time.monotonic() - start
         else:
             time.sleep(chance.uniform(0, taken))
-        child.process.kill()
-        child.end()
+        child.kill()
 
         projection = list(weights_folder(card).glob("second-order-*"))
         ends.add((is_here(card), bool(projection)))
@@ -223,7 +204,7 @@ def test_on_a_full_disk_there_are_no_weights_or_whole_ones(card, truth, home):
         else:
             for name, block in said.items():
                 np.testing.assert_array_equal(block, truth[name])
-    child.end()
+    assert child.end() == 0
     assert errors > 2 and said > 2
 
 
@@ -250,7 +231,7 @@ def test_a_read_only_cache_gives_its_weights_and_takes_no_others(card, truth, ho
     for name, block in child.pipe.recv().items():
         np.testing.assert_array_equal(block, truth[name])
     message = child.pipe.recv()
-    child.end()
+    assert child.end() == 0
     other = weights_folder(dataclasses.replace(card, name="other"))
     assert message.startswith(f"the weights of other cannot be kept in {other}: Read-only file system")
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before

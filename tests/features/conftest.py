@@ -17,7 +17,7 @@ from manyeyes.backbones.timm_import import timm
 from manyeyes.features import pipeline
 from manyeyes.features.table import FeatureTable
 
-from .children import CHUNK, run
+from .stored import CHUNK, run
 
 CARDS = {
     "resnet": ("test_resnet", "imagenet-1k", Preprocessing(size=32, crop=0.95, interpolation="bilinear")),

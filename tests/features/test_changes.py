@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from child import Child
 from safetensors.torch import load_file, save_file
 
 from manyeyes.backbones.backbone import FINAL, Backbone
@@ -20,8 +21,8 @@ from manyeyes.features.extract import Extraction, extract
 from manyeyes.features.store import FeatureStore
 from manyeyes.images import Photo, open_photo
 
-from .children import Child, run
 from .conftest import write_photos
+from .stored import run
 
 
 def sha256(path: str) -> str:

@@ -9,12 +9,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from child import Child
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
 from manyeyes.features.store import ABANDONED_AFTER_SECONDS, FeatureStore
 
-from .children import Child, check_equal, check_stored, run, shards, spaces, wait_for_shards
+from .stored import check_equal, check_stored, run, shards, spaces, wait_for_shards
 
 pytestmark = pytest.mark.usefixtures("same_chunks")
 

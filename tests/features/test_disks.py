@@ -5,13 +5,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from child import Child
 from own_mounts import make_read_only, mount_small_disk, needs_mounts
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
 from manyeyes.features import pipeline
 
-from .children import CHUNK, Child, check_equal, check_stored, run, shards, spaces
+from .stored import CHUNK, check_equal, check_stored, run, shards, spaces
 
 pytestmark = [pytest.mark.usefixtures("same_chunks"), needs_mounts]
 

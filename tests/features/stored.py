@@ -1,13 +1,10 @@
-"""Processes that extract, and are stopped in ways of which no process knows beforehand; what they leave is compared
-with the truth.
-"""
+"""What a store holds after something happened to those who filled it, compared with the truth."""
 
-import multiprocessing
-import signal
 import time
 from pathlib import Path
 
 import numpy as np
+from child import Child
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.features import pipeline
@@ -19,36 +16,10 @@ from manyeyes.features.table import FeatureTable
 # Chunks begin at the same photos in every run, so that the batches, and thus the last bits, are the same.
 CHUNK = 8
 
-# A server that imported torch once forks the processes; forking pytest itself would copy its threads' locks.
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "manyeyes.backbones.timm_import", "manyeyes.features.extract"])
-
 
 def run(paths: list[str], backbones: list[Backbone], root: Path) -> Extraction:
     pipeline.CHUNK = CHUNK
     return extract(paths, backbones, FeatureStore(root))
-
-
-class Child:
-    """A process, and the near end of its pipe."""
-
-    def __init__(self, target, *args: object) -> None:
-        self.pipe, far = processes.Pipe()
-        self.process = processes.Process(target=target, args=(*args, far))
-        self.process.start()
-        far.close()
-
-    def kill(self) -> None:
-        self.process.kill()
-        assert self.end() == -signal.SIGKILL
-
-    def end(self) -> int:
-        """Waits for it; its exit code."""
-        self.process.join(60)
-        code = self.process.exitcode
-        self.process.close()
-        self.pipe.close()
-        return code
 
 
 def wait_for_shards(root: Path, count: int, child: Child) -> None:

@@ -1,14 +1,11 @@
 """Saving a bundle, killed at each of its steps or on a full disk: what is there is the older one, the newer or none."""
 
-import io
-import os
 import shutil
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from child import Child
+from child import Child, stay_before_change
 from own_mounts import make_read_only, mount_small_disk, needs_mounts
 
 from manyeyes import ManyEyesClassifier
@@ -28,25 +25,8 @@ def bundles(made_world, tmp_path_factory) -> dict[str, Path]:
 
 
 def save_until_step(newer: Path, target: Path, step: int, answer: Connection) -> None:
-    """Stays before the ``step``-th change of the disk, and answers when it is there, or else at the end."""
-    done, opens = 0, io.open
-
-    def stops(change: Callable[..., object]) -> Callable[..., object]:
-        def stopping(*given: object, **named: object) -> object:
-            nonlocal done
-            changes = change is not opens or "w" in given[1]
-            done += changes
-            if changes and done == step:
-                answer.send("here")
-                answer.recv()
-            return change(*given, **named)
-
-        return stopping
-
     model = ManyEyesClassifier.load(newer)
-    for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "chmod"):
-        setattr(os, name, stops(getattr(os, name)))
-    io.open = stops(opens)  # type: ignore[assignment]
+    stay_before_change(step, answer)
     model.save(target)
     answer.send("saved")
 

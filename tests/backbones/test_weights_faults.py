@@ -2,15 +2,13 @@
 
 import dataclasses
 import os
-import random
 import shutil
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
-from child import Child
+from child import Child, stay_before_change
 from own_mounts import make_read_only, mount_small_disk, needs_mounts
 from safetensors.torch import load_file, save_file
 
@@ -53,15 +51,13 @@ def check_truth(card: Card, truth: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(block, truth[name])
 
 
-def keep(home: Path, card: Card, answer: Connection) -> None:
-    """Fetch, convert, and learn what to read, when told; then wait to be killed."""
+def keep_until_step(home: Path, card: Card, step: int, answer: Connection) -> None:
+    """Fetch, convert, and learn what to read."""
     os.environ["MANYEYES_HOME"] = str(home)
     tap.PHOTOS = 5
-    answer.send("ready")
-    answer.recv()
+    stay_before_change(step, answer)
     _ = Backbone.load(card, taps=BOTH).encoder
     answer.send("done")
-    answer.recv()
 
 
 @pytest.fixture
@@ -69,30 +65,22 @@ def home() -> Path:
     return Path(os.environ["MANYEYES_HOME"])
 
 
-def test_killed_at_any_moment_the_weights_are_whole_or_not_there(card, truth, home):
-    chance = random.Random(0)
-    taken = 0.0
-    ends = set()
-    for number in range(12):
-        child = Child(keep, home, card)
-        assert child.pipe.recv() == "ready"
-        start = time.monotonic()
-        child.pipe.send("go")
-        if number == 0:
-            assert child.pipe.recv() == "done"
-            taken = time.monotonic() - start
-        else:
-            time.sleep(chance.uniform(0, taken))
-        child.kill()
-
-        projection = list(weights_folder(card).glob("second-order-*"))
-        ends.add((is_here(card), bool(projection)))
-        assert is_here(card) == weights_folder(card).exists()
+def test_killed_at_any_step_the_weights_are_whole_or_not_there(card, truth, home):
+    ends, said, step = [], "here", 0
+    while said == "here":
+        step += 1
+        child = Child(keep_until_step, home, card, step)
+        said = child.pipe.recv()
+        child.process.kill()
+        child.end()
+        here, learnt = is_here(card), list(weights_folder(card).glob("second-order-*"))
+        assert here == weights_folder(card).exists()
+        ends.append((here, bool(learnt)))
         check_truth(card, truth)
-        # Sometimes the next one has only the projection to learn, sometimes all is to be done.
-        for path in [weights_folder(card)] if number % 2 else weights_folder(card).glob("second-order-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert len(ends) == 3
+        shutil.rmtree(weights_folder(card))
+    assert ends == sorted(ends)
+    assert len(set(ends)) == 3
+    assert step > 10
 
 
 def damaged(data: bytes) -> list[bytes]:

@@ -148,10 +148,10 @@ def check_free(folder: Path) -> None:
 
 
 def _own_parameters(model: "ManyEyesClassifier") -> dict[str, Any]:
-    """What shaped the model. Whether to use the network, whose licence is accepted and what runs the backbones, each
-    user decides anew."""
+    """What shaped the model. Whether to use the network, whose licence is accepted, what runs the backbones and
+    where features are kept, each user decides anew."""
     parameters: dict[str, Any] = model.get_params(deep=False)
-    users_own = ("offline", "accept_undeclared_licence", "engine", "batch_size")
+    users_own = ("offline", "accept_undeclared_licence", "engine", "batch_size", "features")
     return {name: value for name, value in parameters.items() if name not in users_own}
 
 

@@ -21,6 +21,7 @@ from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import BundleError, ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction, extract
+from manyeyes.features.store import FeatureStore
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
@@ -58,6 +59,8 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         it and the backbone's card says that it does no harm.
     batch_size : photos in one pass of a backbone; None leaves it to the engine.
     max_rejected : share of unreadable photos above which fitting stops.
+    features : where features are kept, a folder or a URL (see :class:`manyeyes.features.store.FeatureStore`); the
+        user's cache when None. A saved model does not remember it.
 
     Attributes
     ----------
@@ -94,6 +97,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: PrecisionChoice = "auto",
         batch_size: int | None = None,
         max_rejected: float = 0.2,
+        features: str | os.PathLike[str] | None = None,
     ) -> None:
         self.zoo = zoo
         self.gate = gate
@@ -110,6 +114,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision: PrecisionChoice = precision
         self.batch_size = batch_size
         self.max_rejected = max_rejected
+        self.features = features
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
@@ -125,7 +130,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(np.unique(y)) < 2:
             raise PhotoSourceError("photos of at least two classes are wanted to learn from")
         backbones = self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps)
-        seen = extract(_as_paths(X), backbones)
+        seen = extract(_as_paths(X), backbones, FeatureStore(self.features))
         check_rejected(seen.rejected, len(X), self.max_rejected)
         if not seen.is_good.any():
             raise PhotoSourceError("there are no photos to learn from")
@@ -188,14 +193,15 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         A fitted model looks with the backbones it was fitted with, another one with those of its zoo.
         """
         if not hasattr(self, "fusion_"):
-            return extract(_as_paths(X), self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps))
+            backbones = self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps)
+            return extract(_as_paths(X), backbones, FeatureStore(self.features))
         backbones = self._load(self.cards_, self.fusion_.taps)
         for backbone in backbones:
             if self.weights_[backbone.card.name] != backbone.weights:
                 raise BundleError(
                     f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
                 )
-        return extract(_as_paths(X), backbones)
+        return extract(_as_paths(X), backbones, FeatureStore(self.features))
 
     def predict_log_proba(self, X: Paths) -> FloatArray:
         """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
@@ -242,6 +248,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         offline: bool = False,
         accept_undeclared_licence: bool = False,
         engine: str = "auto",
+        features: str | os.PathLike[str] | None = None,
     ) -> "ManyEyesClassifier":
         """Read a bundle: see :func:`manyeyes.bundle.load`. The backbones' weights are looked up when first needed.
 
@@ -251,7 +258,8 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         find_engine(engine)
         model = load(Path(folder))
-        model.set_params(offline=offline, accept_undeclared_licence=accept_undeclared_licence, engine=engine)
+        users_own = {"offline": offline, "accept_undeclared_licence": accept_undeclared_licence}
+        model.set_params(**users_own, engine=engine, features=features)
         return model
 
     def _make_fusion(self) -> Fusion:

@@ -57,6 +57,14 @@ class StoreError(ManyEyesError):
     """The feature store cannot be read or written."""
 
 
+class LackingError(StoreError):
+    """Features that are asked for are not in the feature store, or no longer."""
+
+
+class PlaceError(ManyEyesError):
+    """A URL that no filesystem opens."""
+
+
 class WordVectorError(ManyEyesError, ValueError):
     """A file of word vectors that cannot be read as one."""
 

@@ -12,6 +12,7 @@ COMMANDS = [
     ["fit"],
     ["predict"],
     ["evaluate"],
+    ["extract"],
     ["study"],
     ["samples"],
     ["backbones"],
@@ -22,7 +23,7 @@ COMMANDS = [
     ["features", "info"],
     ["features", "prune"],
 ]
-HEAVY = {"torch", "timm", "pyarrow", "sklearn", "scipy", "numpy", "PIL", "onnxruntime", "huggingface_hub"}
+HEAVY = {"ray", "torch", "timm", "pyarrow", "sklearn", "scipy", "numpy", "PIL", "onnxruntime", "huggingface_hub"}
 
 
 def test_no_help_imports_anything_heavy():

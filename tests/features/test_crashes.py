@@ -13,7 +13,8 @@ from child import Child
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
-from manyeyes.features.store import ABANDONED_AFTER_SECONDS, FeatureStore
+from manyeyes.features.shelf import ABANDONED_AFTER_SECONDS
+from manyeyes.features.store import FeatureStore
 
 from .stored import check_equal, check_stored, run, shards, spaces, wait_for_shards
 

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manyeyes.errors import StoreError
-from manyeyes.features import store as store_module
+from manyeyes.features.shelf import LocalShelf
 from manyeyes.features.space import Space
 from manyeyes.features.store import FeatureStore
 
@@ -185,17 +184,15 @@ def test_damage_in_a_store_that_cannot_be_changed(store, monkeypatch):
     assert store.missing(SPACE, PHOTOS) == PHOTOS
 
 
-def vanishing(look: Callable[..., object]) -> Callable[..., object]:
-    def gone(path: Path, *rest: object) -> object:
-        path.unlink()
-        return look(path, *rest)
-
-    return gone
-
-
-@pytest.mark.parametrize("moment", ["_photos_of", "_rows_of"])
+@pytest.mark.parametrize("moment", ["open", "read"])
 def test_a_shard_that_another_process_removes_meanwhile_is_just_missing(store, monkeypatch, caplog, moment):
     write(store, 0, 4)
-    monkeypatch.setattr(store_module, moment, vanishing(getattr(store_module, moment)))
+    look = getattr(LocalShelf, moment)
+
+    def gone(shelf: LocalShelf, folder: str, name: str) -> object:
+        shelf.remove(folder, name)
+        return look(shelf, folder, name)
+
+    monkeypatch.setattr(LocalShelf, moment, gone)
     assert store.missing(SPACE, PHOTOS) == PHOTOS
     assert not caplog.records

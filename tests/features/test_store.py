@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from manyeyes.errors import StoreError
+from manyeyes.features.shelf import ABANDONED_AFTER_SECONDS
 from manyeyes.features.space import Space
-from manyeyes.features.store import ABANDONED_AFTER_SECONDS, FeatureStore
+from manyeyes.features.store import FeatureStore
 
 SPACE = Space("toy", {"weights": "1"})
 OTHER = Space("toy", {"weights": "2"})
@@ -116,7 +117,7 @@ def test_info_counts_photos_and_bytes(store):
     infos = {info.name: info for info in store.info()}
     assert {name: info.photos for name, info in infos.items()} == {"toy": 3, "some.tap-2": 1}
     for info in infos.values():
-        assert info.bytes == sum(path.stat().st_size for path in info.folder.iterdir()) > 0
+        assert info.bytes == sum(path.stat().st_size for path in (store.root / info.folder).iterdir()) > 0
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
@@ -144,7 +145,7 @@ def test_prune_removes_only_what_is_abandoned_damaged_or_unwanted(store):
     assert writing.exists() and not abandoned.exists() and not damaged.exists()
     assert store.missing(SPACE, shas("a")) == store.missing(OTHER, shas("a")) == []
 
-    unwanted = next(info for info in store.info() if info.folder == folder)
+    unwanted = next(info for info in store.info() if info.folder == folder.name)
     assert store.prune(lambda info: info == unwanted) == unwanted.bytes
     assert not folder.exists()
     assert store.missing(OTHER, shas("a")) == []

@@ -2,12 +2,21 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, EngineName, Offline, Quiet, Verbose
+from manyeyes.cli.options import (
+    LABELLED_PHOTOS,
+    AcceptUndeclared,
+    AsJson,
+    Bundle,
+    EngineName,
+    Features,
+    Offline,
+    Quiet,
+    Verbose,
+)
 from manyeyes.progress import console
 
 if TYPE_CHECKING:
@@ -18,9 +27,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Bundle,
-    photos: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or a manifest.")],
+    photos: Annotated[str, LABELLED_PHOTOS],
     as_json: AsJson = False,
     engine: EngineName = "auto",
+    features: Features = None,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -38,7 +48,7 @@ def evaluate(
     from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
-    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine)
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
     found = read_photos(photos)
     if found.splits is not None:
         found = found.select(np.array([split != "train" for split in found.splits]))

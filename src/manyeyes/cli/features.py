@@ -4,18 +4,18 @@ from typing import Annotated
 
 import typer
 
-from manyeyes.cli.options import Quiet, Verbose
+from manyeyes.cli.options import Features, Quiet, Verbose
 
 app = typer.Typer(no_args_is_help=True, help="The feature cache: what it holds, and how to empty it.")
 
 
 @app.command("info")
-def info(verbose: Verbose = False, quiet: Quiet = False) -> None:
+def info(features: Features = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
     """How many photos of which backbones the cache holds, and how large it is."""
     from manyeyes.cli.tables import out, plain_table, size, title
     from manyeyes.features.store import FeatureStore
 
-    store = FeatureStore()
+    store = FeatureStore(features)
     spaces = store.info()
     title(f"feature cache at {store.root}")
     table = plain_table(["what", "photos", "size"])
@@ -31,15 +31,18 @@ def prune(
         bool, typer.Option("--all", help="Also the features themselves: all are computed anew.")
     ] = False,
     name: Annotated[list[str] | None, typer.Option("--backbone", help="Also the features of this backbone.")] = None,
+    features: Features = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove what killed runs left behind; with --all or --backbone also features."""
+    """Remove what killed runs left behind and gather small files into larger ones; with --all or --backbone also
+    remove features.
+    """
     from manyeyes.cli.tables import size
     from manyeyes.errors import UnknownNameError
     from manyeyes.features.store import FeatureStore
 
-    store, names = FeatureStore(), set(name or [])
+    store, names = FeatureStore(features), set(name or [])
     if unknown := names - {space.name for space in store.info()}:
         raise UnknownNameError(f"the cache holds nothing of {', '.join(sorted(unknown))}: see `manyeyes features info`")
     freed = store.prune(lambda space: everything or space.name in names)

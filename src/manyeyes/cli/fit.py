@@ -11,6 +11,7 @@ from manyeyes.cli.options import (
     AcceptUndeclared,
     BatchSize,
     EngineName,
+    Features,
     MaxRejected,
     Offline,
     PrecisionName,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def fit(
-    photos: Annotated[Path, LABELLED_PHOTOS],
+    photos: Annotated[str, LABELLED_PHOTOS],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the model.")],
     zoo: Zoo = "lite",
     gate: Annotated[
@@ -61,6 +62,7 @@ def fit(
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
+    features: Features = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -102,6 +104,7 @@ def fit(
         offline=offline,
         accept_undeclared_licence=accept_undeclared_licence,
         max_rejected=max_rejected,
+        features=features,
     )
     model.check_choices()
     check_free(output)

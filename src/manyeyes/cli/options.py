@@ -65,9 +65,20 @@ BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", parser=_batch_size, metavar="auto|N", show_default="auto", help="Photos in one pass."),
 ]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="PLACE",
+        help="Where features are kept: a folder, or a URL such as s3://bucket/features. [default: the cache]",
+    ),
+]
 MaxRejected = Annotated[
     float, typer.Option(min=0, max=1, help="Stop when a larger share of the photos cannot be read.")
 ]
 Bundle = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a model that `manyeyes fit` wrote.")]
 # No type of its own: where another source of photos may be named instead, there may be none.
-LABELLED_PHOTOS = typer.Argument(help="A folder with a folder for each class, or a CSV or Parquet manifest.")
+LABELLED_PHOTOS = typer.Argument(
+    metavar="PHOTOS", help="A folder with a folder for each class, or a CSV or Parquet manifest; or the URL of one."
+)
+PHOTOS = typer.Argument(metavar="PHOTOS...", help="Photos, folders to search for photos, manifests; or URLs of these.")

@@ -4,12 +4,11 @@ import csv
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manyeyes.cli.options import AcceptUndeclared, AsJson, Bundle, EngineName, Offline, Quiet, Verbose
+from manyeyes.cli.options import PHOTOS, AcceptUndeclared, AsJson, Bundle, EngineName, Features, Offline, Quiet, Verbose
 
 if TYPE_CHECKING:
     from manyeyes.images import Rejected
@@ -21,13 +20,14 @@ FULL_BAR = 2.0
 
 def predict(
     model: Bundle,
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders to search for photos.")],
+    photos: Annotated[list[str], PHOTOS],
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show each backbone's vote and how much it counted.")
     ] = False,
     engine: EngineName = "auto",
+    features: Features = None,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
     verbose: Verbose = False,
@@ -41,10 +41,10 @@ def predict(
 
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine)
+    loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
     paths = list_photos(photos)
     if not paths:
-        raise PhotoSourceError(f"no photos in {', '.join(map(str, photos))}")
+        raise PhotoSourceError(f"no photos in {', '.join(photos)}")
     outcomes = predictions(loaded, paths)
     if as_json:
         typer.echo(json.dumps([_record(one, explain) for one in outcomes], indent=1, ensure_ascii=False))

@@ -13,6 +13,7 @@ from manyeyes.cli.options import (
     AcceptUndeclared,
     BatchSize,
     EngineName,
+    Features,
     MaxRejected,
     Offline,
     PrecisionName,
@@ -20,6 +21,7 @@ from manyeyes.cli.options import (
     Verbose,
     Zoo,
 )
+from manyeyes.places import is_url
 from manyeyes.progress import console, counting, waiting
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def study(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write the study to.")],
-    photos: Annotated[Path | None, LABELLED_PHOTOS] = None,
+    photos: Annotated[str | None, LABELLED_PHOTOS] = None,
     dataset: Annotated[
         str | None, typer.Option(help="In place of PHOTOS, one of the paper's: flowers17, caltech101, pets …")
     ] = None,
@@ -57,6 +59,7 @@ def study(
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
+    features: Features = None,
     max_rejected: MaxRejected = 0.2,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
@@ -74,6 +77,7 @@ def study(
     from manyeyes.backbones.zoo import read_zoo
     from manyeyes.errors import PhotoSourceError, StudyError
     from manyeyes.features.extract import extract
+    from manyeyes.features.store import FeatureStore
     from manyeyes.images import check_rejected
     from manyeyes.label_space.vectors import check_name
     from manyeyes.study.compare import cross_validation
@@ -93,7 +97,7 @@ def study(
     found = _find(photos, dataset, root)
     found.require_classes(2)
     backbones = _load(cards, chosen, words or [], engine, precision, batch_size, offline, accept_undeclared_licence)
-    seen = extract(found.paths, backbones)
+    seen = extract(found.paths, backbones, FeatureStore(features))
     check_rejected(seen.rejected, len(found), max_rejected)
     for one in seen.rejected:
         console.print(f"  left out: {one}", soft_wrap=True)
@@ -111,7 +115,7 @@ def study(
     if not outcomes.names():
         raise StudyError(f"every method failed, nothing was written: {failures}")
     facts = Facts(
-        name=dataset or cast(Path, photos).resolve().name,
+        name=dataset or _name(cast(str, photos)),
         zoo=zoo,
         cards=cards,
         weights={backbone.card.name: backbone.weights for backbone in backbones},
@@ -133,14 +137,18 @@ def study(
         raise StudyError(f"{len(outcomes.failures)} of {len(chosen)} methods failed and are in no table: {failures}")
 
 
-def _find(photos: Path | None, dataset: str | None, root: Path | None) -> "PhotoSet":
+def _name(photos: str) -> str:
+    return photos.rstrip("/").rpartition("/")[2] if is_url(photos) else Path(photos).resolve().name
+
+
+def _find(photos: str | None, dataset: str | None, root: Path | None) -> "PhotoSet":
     from manyeyes.images import read_dataset, read_photos
 
     if (photos is None) == (dataset is None):
         raise typer.BadParameter("give either PHOTOS or --dataset.")
     if (dataset is None) != (root is None):
         raise typer.BadParameter("--dataset and --root go together.")
-    found = read_photos(cast(Path, photos)) if dataset is None else read_dataset(dataset, cast(Path, root))
+    found = read_photos(cast(str, photos)) if dataset is None else read_dataset(dataset, cast(Path, root))
     console.print(f"{len(found):,} photos of {len(found.classes)} classes", soft_wrap=True)
     for note in found.notes:
         console.print(f"  note: {note}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Files → feature table. What the store holds is taken from there; only what is missing is looked at."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.backbones.backbone import Backbone
+from manyeyes.errors import LackingError
 from manyeyes.features.pipeline import Lack, Spaces, fill
-from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, embedding_space
+from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.table import FeatureTable, SourceLabels, block_name
 from manyeyes.images import Rejected, read_bytes
 from manyeyes.progress import counting
 from manyeyes.threads import open_pool
+
+# Photos that are planned and queued at once.
+PART = 65_536
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,26 @@ class Extraction:
         return np.array(self.photos) if len(set(self.photos)) < len(self.photos) else None
 
 
+@dataclass(frozen=True)
+class Filling:
+    """The outcome of :func:`fill_store`, with a place for every path that was asked for.
+
+    outcomes : for each path the sha256 (hex) of its file, or why it could not be read.
+    computed : how many distinct photos had to be looked at; the store held the others already.
+    """
+
+    outcomes: tuple[str | Rejected, ...]
+    computed: int
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, str))
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Rejected))
+
+
 def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore | None = None) -> Extraction:
     """Embed the photos at ``paths`` by every backbone, at all its taps.
 
@@ -57,33 +81,60 @@ def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureS
     read, the blocks have no rows. Raises StoreError when the store cannot be written or read.
     """
     store = store or FeatureStore()
-    spaces = {
-        (backbone.card.name, tap): embedding_space(backbone, tap) for backbone in backbones for tap in backbone.taps
-    }
+    filling = fill_store(paths, backbones, store)
+    photos = list(filling.photos)
+    try:
+        table = _read(store, spaces_of(backbones), photos) if photos else _empty(backbones)
+    except LackingError:  # a damaged shard shows when it is read; this time all are verified before
+        again = fill_store(paths, backbones, store, verify=True)
+        filling = replace(again, computed=filling.computed + again.computed)
+        photos = list(filling.photos)
+        table = _read(store, spaces_of(backbones), photos) if photos else _empty(backbones)
+    is_good = np.array([isinstance(outcome, str) for outcome in filling.outcomes], dtype=bool)
+    return Extraction(table, tuple(photos), is_good, filling.rejected, filling.computed)
+
+
+def fill_store(
+    paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore, verify: bool = False
+) -> Filling:
+    """See to it that the store holds what every backbone says, at all its taps, of the photos at ``paths``.
+
+    Nothing is read back, so memory does not grow with the features. A file that cannot be read never stops the run.
+    Unless ``verify``, the store is believed to hold what its shards list. Raises StoreError.
+    """
+    spaces = spaces_of(backbones)
     with open_pool() as pool:
         found = _hash_all(pool, paths)
-        lack = _plan(store, spaces, {sha: path for path, sha in zip(paths, found, strict=True) if isinstance(sha, str)})
-        refused = fill(store, spaces, backbones, lack, pool)
-
+        known = {sha: path for path, sha in zip(paths, found, strict=True) if isinstance(sha, str)}
+        lack = plan(spaces, known, lambda space, photos: store.missing(space, photos, verify))
+        refused: dict[str, Rejected] = {}
+        for part in _parts(lack):
+            refused |= fill(store, spaces, backbones, part, pool)
+    if lack.paths:
+        for space in (*spaces.values(), THUMBNAILS):
+            store.gather(space.folder)
     # The same broken bytes may lie under several names: each is listed under its own.
-    outcomes = [refused.get(outcome, outcome) if isinstance(outcome, str) else outcome for outcome in found]
-    rejected = tuple(
-        Rejected(path, outcome.reason, outcome.detail)
-        for path, outcome in zip(paths, outcomes, strict=True)
-        if isinstance(outcome, Rejected)
+    outcomes = tuple(
+        replace(refused[outcome], path=path) if outcome in refused else outcome
+        for path, outcome in zip(paths, found, strict=True)
     )
-    photos = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    is_good = np.array([isinstance(outcome, str) for outcome in outcomes], dtype=bool)
-    table = _read(store, spaces, photos) if photos else _empty(backbones)
-    return Extraction(table, tuple(photos), is_good, rejected, len(lack.paths) - len(refused))
+    return Filling(outcomes, len(lack.paths) - len(refused))
+
+
+def spaces_of(backbones: Sequence[Backbone]) -> dict[tuple[str, str], Space]:
+    """The space of every tap of every backbone."""
+    return {
+        (backbone.card.name, tap): embedding_space(backbone, tap) for backbone in backbones for tap in backbone.taps
+    }
 
 
 def _hash_all(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[str | Rejected]:
-    outcomes = []
+    outcomes: list[str | Rejected] = []
     with counting("reading", len(paths), "photos") as advance:
-        for outcome in pool.map(_hash, paths):
-            outcomes.append(outcome)
-            advance(1)
+        for start in range(0, len(paths), PART):  # the pool queues all that it is given
+            for outcome in pool.map(_hash, paths[start : start + PART]):
+                outcomes.append(outcome)
+                advance(1)
     return outcomes
 
 
@@ -92,12 +143,31 @@ def _hash(path: str) -> str | Rejected:
     return data if isinstance(data, Rejected) else hashlib.sha256(data).hexdigest()
 
 
-def _plan(store: FeatureStore, spaces: Spaces, paths: dict[str, str]) -> Lack:
+def plan(spaces: Spaces, paths: dict[str, str], missing: Callable[[Space, Sequence[str]], Iterable[str]]) -> Lack:
+    """What is to be looked at: of photos (sha256 → path), those that are ``missing`` in one space or another."""
     photos = list(paths)
-    by_tap = {key: set(store.missing(space, photos)) for key, space in spaces.items()}
-    thumbnails = set(store.missing(THUMBNAILS, photos))
-    wanted = thumbnails.union(*by_tap.values())
+    distinct: list[set[str]] = []
+
+    def lacking(space: Space) -> set[str]:
+        """Mostly all spaces lack the same photos: one set for all of them, because there may be millions."""
+        found = set(missing(space, photos))
+        if found not in distinct:
+            distinct.append(found)
+        return distinct[distinct.index(found)]
+
+    by_tap = {key: lacking(space) for key, space in spaces.items()}
+    thumbnails = lacking(THUMBNAILS)
+    wanted = set().union(*distinct)
     return Lack({photo: path for photo, path in paths.items() if photo in wanted}, by_tap, thumbnails)
+
+
+def _parts(lack: Lack) -> Iterator[Lack]:
+    """The same in parts, which bound the memory of whoever fills it."""
+    todo = list(lack.paths.items())
+    for start in range(0, len(todo), PART):
+        part = dict(todo[start : start + PART])
+        by_tap = {key: photos.intersection(part) for key, photos in lack.by_tap.items()}
+        yield Lack(part, by_tap, lack.thumbnails.intersection(part))
 
 
 def _read(store: FeatureStore, spaces: Spaces, photos: list[str]) -> FeatureTable:

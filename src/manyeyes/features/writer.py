@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 
 from manyeyes.errors import StoreError
+from manyeyes.features.shard import Columns
 from manyeyes.features.space import Space
-from manyeyes.features.store import Columns, FeatureStore
+from manyeyes.features.store import FeatureStore
 
 # How much a killed process can lose at most: so many photos, or so many seconds of work and one chunk.
 PHOTOS = 512

@@ -6,7 +6,7 @@ Every listing is sorted by code point, because the order that a file system give
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from manyeyes.errors import PhotoSourceError
 from manyeyes.images.formats import IMAGE_SUFFIXES
@@ -69,13 +69,13 @@ def _names(folders: list[Path]) -> str:
 
 
 def _photos(top: Path, seen: set[_Identity]) -> list[Path]:
-    return [path for path in _files(top, seen) if _is_photo(path)]
+    return [path for path in _files(top, seen) if is_photo(path)]
 
 
 def _labelled(base: Path, above: set[_Identity], notes: list[str]) -> list[tuple[str, str]]:
     """Path and class of each photo in the class folders of ``base``; what is left out is added to ``notes``."""
     folders, files = _listing(base)
-    loose = [path for path in files if _is_photo(path)]
+    loose = [path for path in files if is_photo(path)]
     where = readable(str(base))
     if loose and not folders:
         raise PhotoSourceError(
@@ -93,7 +93,7 @@ def _labelled(base: Path, above: set[_Identity], notes: list[str]) -> list[tuple
         before = len(labelled)
         # A link back to a folder above must not bring the other classes in under this one's name.
         for path in _files(folder, set(above)):
-            if _is_photo(path):
+            if is_photo(path):
                 labelled.append((str(path), folder.name))
             else:
                 others[path.suffix.lower() or "no ending"] += 1
@@ -129,7 +129,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
     try:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_NAMES:
+                if not is_hidden(entry.name):
                     (folders if _is_folder(entry) else files).append(folder / entry.name)
     except OSError as error:
         raise PhotoSourceError(f"the folder {readable(str(folder))} cannot be read: {error.strerror}") from error
@@ -146,7 +146,13 @@ def _identity(folder: Path) -> _Identity:
     return status.st_dev, status.st_ino
 
 
-def _is_photo(path: Path) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether nobody means a file or folder of this name when they say photos."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def is_photo(path: PurePath) -> bool:
+    """Whether it is called like a photo."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 

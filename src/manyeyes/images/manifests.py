@@ -10,59 +10,96 @@ from pyarrow import csv, parquet
 from manyeyes.errors import PhotoSourceError
 from manyeyes.images.photo import readable
 from manyeyes.images.photoset import PhotoSet, split_name
+from manyeyes.places import is_url, join, locate
 
 _NEEDED = ("path", "label")
 _OPTIONAL = ("split", "group")
 
 
-def read_manifest(file: Path) -> PhotoSet:
-    """The photos that a manifest names, in its order; relative paths start from its folder.
+def read_manifest(file: str) -> PhotoSet:
+    """The photos that a manifest, at a path or URL, names, in its order; relative paths start from its folder.
 
     Values are text as written: ``01`` and ``NA`` are labels. Rows are counted as a spreadsheet shows them, so the
     first after a CSV file's header is row 2 (blank lines are not counted). Raises PhotoSourceError, also when a group
     lies in two splits.
     """
-    where = readable(str(file))
-    try:
-        table = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file)
-    except (pa.ArrowException, OSError) as error:
-        raise PhotoSourceError(f"the manifest {where} cannot be read: {readable(str(error))}") from error
-    if not table.num_rows:
-        raise PhotoSourceError(f"the manifest {where} names no photos: add a row for each")
-    first_row = 1 if file.suffix.lower() == ".parquet" else 2
-    columns = {name: _text(table, name, where, first_row) for name in table.column_names}
+    table = _read(file, _NEEDED)
+    first_row = _first_row(file)
+    columns = {name: _text(table, name, readable(file), first_row) for name in table.column_names}
     kept, notes = _without_repeats(file, columns, first_row)
 
     def pick(name: str) -> tuple[str, ...] | None:
         return tuple(columns[name][index] for index in kept) if name in columns else None
 
-    paths = tuple(os.path.join(file.parent, columns["path"][index]) for index in kept)  # noqa: PTH118 -- as written
+    paths = tuple(_from_folder_of(file, columns["path"][index]) for index in kept)
     photos = PhotoSet(paths, pick("label") or (), pick("split"), pick("group"), notes)
     photos.check_groups()
     return photos
 
 
-def _read_text(file: Path) -> pa.Table:
-    parse = csv.ParseOptions(delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
-    with csv.open_csv(file, parse_options=parse) as reader:
+def manifest_paths(file: str) -> list[str]:
+    """The paths that a manifest names, row for row; it needs no labels. Raises PhotoSourceError."""
+    paths = _text(_read(file, ("path",)), "path", readable(file), _first_row(file))
+    return [_from_folder_of(file, path) for path in paths]
+
+
+def _first_row(file: str) -> int:
+    return 1 if file.lower().endswith(".parquet") else 2
+
+
+def _from_folder_of(file: str, path: str) -> str:
+    """A manifest's path as it is opened: as written, unless it starts from the manifest's folder."""
+    if is_url(path):
+        return path
+    if is_url(file):
+        return path if path.startswith("/") else join(file.rpartition("/")[0], path)
+    return os.path.join(Path(file).parent, path)  # noqa: PTH118 -- as written
+
+
+def _read(file: str, needed: tuple[str, ...]) -> pa.Table:
+    """The table with the columns that are known, as text or whatever a Parquet file holds."""
+    where = readable(file)
+    try:
+        data = _bytes(file)
+        table = (_read_parquet if file.lower().endswith(".parquet") else _read_text)(data, file, needed)
+    except (pa.ArrowException, OSError) as error:
+        raise PhotoSourceError(f"the manifest {where} cannot be read: {readable(str(error))}") from error
+    if not table.num_rows:
+        raise PhotoSourceError(f"the manifest {where} names no photos: add a row for each")
+    return table
+
+
+def _bytes(file: str) -> bytes:
+    if not is_url(file):
+        return Path(file).read_bytes()
+    filesystem, path = locate(file)
+    with filesystem.open_input_file(path) as remote:
+        data: bytes = remote.read()
+        return data
+
+
+def _read_text(data: bytes, file: str, needed: tuple[str, ...]) -> pa.Table:
+    delimiter = "\t" if file.lower().endswith(".tsv") else ","
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with csv.open_csv(pa.BufferReader(data), parse_options=parse) as reader:
         header = reader.schema.names
-    chosen = _columns(header, file)
+    chosen = _columns(header, file, needed)
     # Everything is text, or "01" would become 1 and "NA" nothing.
     convert = csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
-    table = csv.read_csv(file, csv.ReadOptions(use_threads=False), parse, convert)
+    table = csv.read_csv(pa.BufferReader(data), csv.ReadOptions(use_threads=False), parse, convert)
     return table.select(list(chosen.values())).rename_columns(list(chosen))
 
 
-def _read_parquet(file: Path) -> pa.Table:
+def _read_parquet(data: bytes, file: str, needed: tuple[str, ...]) -> pa.Table:
     # Not read_table: that would take a folder called split=train for a column.
-    with parquet.ParquetFile(file) as reader:
-        chosen = _columns(reader.schema_arrow.names, file)
+    with parquet.ParquetFile(pa.BufferReader(data)) as reader:
+        chosen = _columns(reader.schema_arrow.names, file, needed)
         return reader.read(list(chosen.values())).select(list(chosen.values())).rename_columns(list(chosen))
 
 
-def _columns(header: list[str], file: Path) -> dict[str, str]:
+def _columns(header: list[str], file: str, needed: tuple[str, ...]) -> dict[str, str]:
     """The names of the columns that are used, each with its spelling in this file."""
-    where = readable(str(file))
+    where = readable(file)
     chosen: dict[str, str] = {}
     for spelling in header:
         name = spelling.strip().lower()
@@ -70,7 +107,7 @@ def _columns(header: list[str], file: Path) -> dict[str, str]:
             raise PhotoSourceError(f"the manifest {where} has two columns called {name}: keep one")
         if name in (*_NEEDED, *_OPTIONAL):
             chosen[name] = spelling
-    for name in _NEEDED:
+    for name in needed:
         if name not in chosen:
             found = readable(", ".join(header))
             raise PhotoSourceError(f"the manifest {where} has no column {name}: its columns are {found}")
@@ -92,9 +129,9 @@ def _text(table: pa.Table, name: str, where: str, first_row: int) -> list[str]:
     return [split_name(value) for value in values] if name == "split" else values
 
 
-def _without_repeats(file: Path, columns: dict[str, list[str]], first_row: int) -> tuple[list[int], tuple[str, ...]]:
+def _without_repeats(file: str, columns: dict[str, list[str]], first_row: int) -> tuple[list[int], tuple[str, ...]]:
     """The indices of each photo's first row, and a note on the others. Raises when two rows on a photo disagree."""
-    where = readable(str(file))
+    where = readable(file)
     first: dict[str, int] = {}
     kept: list[int] = []
     for index, path in enumerate(columns["path"]):

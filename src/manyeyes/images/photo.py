@@ -21,6 +21,7 @@ from manyeyes.errors import ManyEyesError
 from manyeyes.images.colour import Pixels, UnsupportedPixels, rgb, upright
 from manyeyes.images.formats import FORMAT_NAMES, gif_canvas, reader_of
 from manyeyes.images.jpeg import pixels_of_plain, shrink
+from manyeyes.places import is_url
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 2**30  # 100 megapixels of 16-bit RGBA, uncompressed, are 0.8 GB
@@ -78,8 +79,15 @@ def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
-    """The bytes of a regular file, not yet decoded. Never raises for a bad file; MemoryError is not the file's."""
+    """The bytes of a regular file, not yet decoded, or of what a URL names.
+
+    Never raises for a bad file; MemoryError is not the file's.
+    """
     path, file = os.fspath(path), Path(path)
+    if is_url(path):
+        from manyeyes.images.remote import read_url
+
+        return read_url(path)
     try:
         # Asked before opening: opening a pipe would wait for a writer that may never come.
         status = file.stat()

@@ -1,0 +1,107 @@
+"""``manyeyes extract``: look at photos now, train on what was seen later."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from manyeyes.cli.options import PHOTOS, AcceptUndeclared, Features, Offline, PrecisionName, Quiet, Verbose, Zoo
+from manyeyes.progress import console
+
+if TYPE_CHECKING:
+    from manyeyes.features.extract import Filling
+    from manyeyes.features.eyes import Eyes
+    from manyeyes.features.store import FeatureStore
+
+
+def extract(
+    photos: Annotated[list[str], PHOTOS],
+    zoo: Zoo = "lite",
+    taps: Annotated[
+        str | None,
+        typer.Option(help="Where backbones are read, comma-separated. [default: wherever `fit` reads them]"),
+    ] = None,
+    precision: PrecisionName = "fp32",
+    features: Features = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Look with Ray: on all cores, or on a whole cluster.")] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="With --ray: `auto` or the address of a cluster that runs already."),
+    ] = None,
+    rejected: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Where to list the photos that cannot be read.")
+    ] = None,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at photos and keep what the backbones see, so that `fit`, `study` and `predict` need not look again.
+
+    Photos need no labels. A run that was stopped goes on from there when the command is given again.
+    """
+    from manyeyes.errors import ChoiceError, PhotoSourceError
+    from manyeyes.features.extract import fill_store, spaces_of
+    from manyeyes.features.store import FeatureStore
+    from manyeyes.home import network_off
+    from manyeyes.images import list_photos, write_rejected
+
+    if ray_address and not ray:
+        raise ChoiceError("--ray-address names a cluster for --ray: give both, or neither")
+    eyes = _eyes(zoo, taps, precision, offline, accept_undeclared_licence)
+    with network_off(offline):
+        store = FeatureStore(features)
+        paths = list_photos(photos)
+        if not paths:
+            raise PhotoSourceError(f"no photos in {', '.join(photos)}")
+        console.print(f"{len(paths):,} photos found", soft_wrap=True)
+        backbones = eyes.load()
+        start = time.perf_counter()
+        if ray:
+            from manyeyes.features.distributed import fill_store_with_ray
+
+            filling = fill_store_with_ray(paths, eyes, store, ray_address)
+        else:
+            filling = fill_store(paths, backbones, store)
+        _say(filling, time.perf_counter() - start)
+        if rejected is not None:
+            write_rejected(rejected, filling.rejected)
+        _say_kept(store, [space.folder for space in spaces_of(backbones).values()])
+    if not filling.photos:
+        raise PhotoSourceError(f"none of the {len(paths):,} photos can be read")
+
+
+def _eyes(zoo: str, taps: str | None, precision: str, offline: bool, accept_undeclared_licence: bool) -> "Eyes":
+    from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Precision
+    from manyeyes.backbones.zoo import read_zoo
+    from manyeyes.errors import UnknownNameError
+    from manyeyes.features.eyes import Eyes
+    from manyeyes.fusion import FUSIONS
+
+    known = FINAL, SECOND_ORDER
+    chosen = tuple(dict.fromkeys(tap.strip() for tap in taps.split(","))) if taps else FUSIONS["auto"].taps
+    if unknown := set(chosen) - set(known):
+        raise UnknownNameError(f"no tap is called {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+    if precision not in (precisions := get_args(Precision)):
+        raise UnknownNameError(f"{precision!r} is not one of the precisions: choose from {', '.join(precisions)}")
+    return Eyes(read_zoo(zoo), chosen, cast("Precision", precision), accept_undeclared_licence, offline)
+
+
+def _say(filling: "Filling", seconds: float) -> None:
+    distinct, refused = len(set(filling.photos)), filling.rejected
+    rate = f" in {seconds:,.1f} s ({filling.computed / seconds:,.1f} photos/s)" if filling.computed else ""
+    typer.echo(
+        f"{filling.computed:,} photos looked at now{rate}; {distinct - filling.computed:,} were there already; "
+        f"{len(filling.photos) - distinct:,} are copies of others; {len(refused):,} could not be read"
+    )
+    for one in refused[:10]:
+        console.print(f"  left out: {one}", soft_wrap=True)
+    if len(refused) > 10:
+        console.print(f"  … and {len(refused) - 10:,} more (all of them with --rejected FILE.csv)", soft_wrap=True)
+
+
+def _say_kept(store: "FeatureStore", folders: list[str]) -> None:
+    from manyeyes.cli.tables import size
+
+    typer.echo(f"features kept at {store.root}: {size(sum(map(store.size, folders)))} of these backbones")

@@ -25,10 +25,10 @@ def one_thread(blas: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def open_pool() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as cores, each of which runs torch on its own core only."""
+def open_pool(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """So many threads (one for each core, when None), each of which runs torch on its own core only."""
     with _torch_threads_kept():
-        pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
+        pool = ThreadPoolExecutor(threads or cores(), initializer=torch.set_num_threads, initargs=(1,))
         try:
             yield pool
         finally:

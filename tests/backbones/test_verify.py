@@ -51,7 +51,7 @@ def test_wrong_preprocessing_is_refused(verified, wrong):
 
 
 def test_wrong_weights_are_refused(verified, encoder):
-    weight = next(encoder._eye.network.parameters())
+    weight = next(encoder._net.network.parameters())
     weight.copy_(weight.flip(0))
     with pytest.raises(CardError, match="the weights or the preprocessing are not those of the card"):
         check_reference(verified, encoder)

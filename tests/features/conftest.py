@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.timm_import import timm
-from manyeyes.features import pipeline
+from manyeyes.features import pipeline, writer
 from manyeyes.features.table import FeatureTable
 
 from .stored import CHUNK, run
@@ -88,6 +88,7 @@ def truth(
     """What an uninterrupted run gives for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "CHUNK", CHUNK)
+        patch.setattr(writer, "PHOTOS", CHUNK)
         return run(many_photos, [copy.copy(one) for one in prepared.values()], tmp_path_factory.mktemp("truth")).table
 
 
@@ -95,6 +96,7 @@ def truth(
 def same_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process write the chunks that those of children write."""
     monkeypatch.setattr(pipeline, "CHUNK", CHUNK)
+    monkeypatch.setattr(writer, "PHOTOS", CHUNK)
 
 
 @pytest.fixture

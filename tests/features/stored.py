@@ -7,7 +7,7 @@ import numpy as np
 from child import Child
 
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.features import pipeline
+from manyeyes.features import pipeline, writer
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.features.space import THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
@@ -18,7 +18,7 @@ CHUNK = 8
 
 
 def run(paths: list[str], backbones: list[Backbone], root: Path) -> Extraction:
-    pipeline.CHUNK = CHUNK
+    pipeline.CHUNK = writer.PHOTOS = CHUNK
     return extract(paths, backbones, FeatureStore(root))
 
 

@@ -2,16 +2,27 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from manyeyes.cli.options import PHOTOS, AcceptUndeclared, Features, Offline, PrecisionName, Quiet, Verbose, Zoo
+from manyeyes.cli.options import (
+    PHOTOS,
+    AcceptUndeclared,
+    BatchSize,
+    EngineName,
+    Features,
+    Offline,
+    PrecisionName,
+    Quiet,
+    Verbose,
+    Zoo,
+)
 from manyeyes.progress import console
 
 if TYPE_CHECKING:
+    from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.features.extract import Filling
-    from manyeyes.features.eyes import Eyes
     from manyeyes.features.store import FeatureStore
 
 
@@ -22,7 +33,9 @@ def extract(
         str | None,
         typer.Option(help="Where backbones are read, comma-separated. [default: wherever `fit` reads them]"),
     ] = None,
-    precision: PrecisionName = "fp32",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    batch_size: BatchSize = None,
     features: Features = None,
     ray: Annotated[bool, typer.Option("--ray", help="Look with Ray: on all cores, or on a whole cluster.")] = False,
     ray_address: Annotated[
@@ -41,15 +54,18 @@ def extract(
 
     Photos need no labels. A run that was stopped goes on from there when the command is given again.
     """
+    from manyeyes.backbones.zoo import read_zoo
     from manyeyes.errors import ChoiceError, PhotoSourceError
     from manyeyes.features.extract import fill_store, spaces_of
+    from manyeyes.features.eyes import Eyes
     from manyeyes.features.store import FeatureStore
     from manyeyes.home import network_off
     from manyeyes.images import list_photos, write_rejected
 
     if ray_address and not ray:
         raise ChoiceError("--ray-address names a cluster for --ray: give both, or neither")
-    eyes = _eyes(zoo, taps, precision, offline, accept_undeclared_licence)
+    how = (cast("PrecisionChoice", precision), engine, batch_size)
+    eyes = Eyes(read_zoo(zoo), _taps(taps), *how, accept_undeclared_licence, offline)
     with network_off(offline):
         store = FeatureStore(features)
         paths = list_photos(photos)
@@ -72,20 +88,16 @@ def extract(
         raise PhotoSourceError(f"none of the {len(paths):,} photos can be read")
 
 
-def _eyes(zoo: str, taps: str | None, precision: str, offline: bool, accept_undeclared_licence: bool) -> "Eyes":
-    from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Precision
-    from manyeyes.backbones.zoo import read_zoo
+def _taps(taps: str | None) -> tuple[str, ...]:
+    from manyeyes.backbones.nets import FINAL, SECOND_ORDER
     from manyeyes.errors import UnknownNameError
-    from manyeyes.features.eyes import Eyes
     from manyeyes.fusion import FUSIONS
 
     known = FINAL, SECOND_ORDER
     chosen = tuple(dict.fromkeys(tap.strip() for tap in taps.split(","))) if taps else FUSIONS["auto"].taps
     if unknown := set(chosen) - set(known):
         raise UnknownNameError(f"no tap is called {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
-    if precision not in (precisions := get_args(Precision)):
-        raise UnknownNameError(f"{precision!r} is not one of the precisions: choose from {', '.join(precisions)}")
-    return Eyes(read_zoo(zoo), chosen, cast("Precision", precision), accept_undeclared_licence, offline)
+    return chosen
 
 
 def _say(filling: "Filling", seconds: float) -> None:

@@ -144,8 +144,7 @@ class _Looker:
                 found = list(readers.map(lambda path: _take(path, Path(copies)), paths))
             here = {photo: path for photo, path in found if isinstance(photo, str)}
             lack = plan(spaces, here, self._held.missing)
-            with FeatureStore(self._root).in_one_shard() as store:
-                refused = fill(store, spaces, self._backbones, lack, pool)
+            refused = fill(FeatureStore(self._root), spaces, self._backbones, lack, pool)
         outcomes = [refused.get(photo, photo) if isinstance(photo, str) else photo for photo, _ in found]
         rejected = [one if isinstance(one, Rejected) else None for one in outcomes]
         return pa.table(

@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -154,13 +154,6 @@ class FeatureStore:
         """The bytes of a space's files."""
         return sum(self._shelf.files(folder).values())
 
-    @contextmanager
-    def in_one_shard(self) -> Iterator["FeatureStore"]:
-        """The same store, which keeps what is written until the block ends, to write one shard a space."""
-        collecting = _Collecting(self.root)
-        yield collecting
-        collecting.flush()
-
     def prune(self, is_unwanted: Callable[[SpaceInfo], bool] = lambda space: False) -> int:
         """Remove what killed runs left, shards set aside, and every unwanted space. Returns the bytes freed.
 
@@ -249,19 +242,6 @@ class FeatureStore:
         if shard.shard_name(folder, data) != name:
             raise ValueError("its bytes are not those that were written")
         return shard.read_rows(data)
-
-
-class _Collecting(FeatureStore):
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        super().__init__(root)
-        self._kept: dict[str, tuple[Space, list[pa.Table]]] = {}
-
-    def write(self, space: Space, photos: Sequence[str], columns: Columns) -> None:
-        self._kept.setdefault(space.folder, (space, []))[1].append(shard.to_arrow(photos, columns))
-
-    def flush(self) -> None:
-        for space, tables in self._kept.values():
-            self._write(space, pa.concat_tables(tables).combine_chunks())
 
 
 def _layout(columns: Columns) -> dict[str, tuple[str, tuple[int, ...]]]:

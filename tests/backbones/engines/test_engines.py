@@ -30,7 +30,7 @@ def test_torch_and_openvino_are_here() -> None:
 
 @torch.inference_mode()
 def test_the_truth_is_the_network_itself(card: Card, photos: np.ndarray, truth: Embedding) -> None:
-    network = NETS[card.net]().eye(card, ensure_weights(card)).network
+    network = NETS[card.net]().assemble(card, ensure_weights(card)).network
     features, logits = network(torch.from_numpy(normalise(photos, card.preprocessing)))
     np.testing.assert_allclose(truth.blocks[FINAL], features, rtol=1e-4, atol=1e-4)
     top = torch.softmax(logits, dim=1).topk(10).values
@@ -88,7 +88,7 @@ def test_an_engine_that_this_machine_cannot_have_says_why(card: Card, monkeypatc
 
 def test_torch_compiles_when_there_are_photos_enough(card, photos, truth, monkeypatch) -> None:
     compiled = []
-    monkeypatch.setattr(torch_engine, "compiled", lambda eye, size: compiled.append(size) or eye)
+    monkeypatch.setattr(torch_engine, "compiled", lambda net, size: compiled.append(size) or net)
     for count, expected in ((0, []), (100, []), (10**9, [64])):
         backbone = Backbone.load(card, taps=BOTH)
         backbone.expect(count)
@@ -97,8 +97,8 @@ def test_torch_compiles_when_there_are_photos_enough(card, photos, truth, monkey
 
 
 def test_a_compiled_network_sees_the_same(card: Card, photos: np.ndarray, truth: Embedding) -> None:
-    eye = NETS[card.net]().eye(card, ensure_weights(card), BOTH)
-    encoder = torch_engine.TorchEncoder(torch_engine.compiled(eye, 64))
+    net = NETS[card.net]().assemble(card, ensure_weights(card), BOTH)
+    encoder = torch_engine.TorchEncoder(torch_engine.compiled(net, 64))
     with ThreadPoolExecutor(2) as threads:
         for seen in threads.map(encoder, [photos] * 4):
             for tap, block in seen.blocks.items():
@@ -112,12 +112,12 @@ def test_a_batch_too_large_for_the_gpu_is_halved(card, photos, truth, monkeypatc
         def _look(self, framed):
             if len(framed) > 2:
                 raise torch.OutOfMemoryError
-            return torch_engine.TorchEncoder(self._eye)(framed.numpy())
+            return torch_engine.TorchEncoder(self._net)(framed.numpy())
 
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
-    eye = NETS[card.net]().eye(card, ensure_weights(card), BOTH)
-    encoder = Small(eye, batch=6)
+    net = NETS[card.net]().assemble(card, ensure_weights(card), BOTH)
+    encoder = Small(net, batch=6)
     look = encoder(photos)
     assert encoder.batch <= 2
     for tap, block in look.blocks.items():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.timm_net import TimmHeaded
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.backbones.second_order.layer import choose_layer, positions
 from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError

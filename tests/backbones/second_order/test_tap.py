@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import NETS, SECOND_ORDER
-from manyeyes.backbones.nets.eye import Headed
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.backbones.preprocess import frame, normalise
 from manyeyes.backbones.second_order import CHANNELS, DIMENSION, tap
 from manyeyes.backbones.second_order.generated import generated_photos
@@ -50,7 +50,7 @@ def test_it_reads_the_layer_that_it_learnt_to_read(card: Card) -> None:
     block = embedding.blocks[SECOND_ORDER]
     assert (block.shape, block.dtype) == ((6, DIMENSION), np.float32)
 
-    network = backbone.encoder._eye.network
+    network = backbone.encoder._net.network
     (file,) = kept(card)
     projection = load_file(file)["projection"]
     seen = []
@@ -171,7 +171,7 @@ def test_its_projection_is_normalised_as_the_net_is(card: Card) -> None:
     """The generated photos go through the card's own framing and normalisation."""
     backbone = Backbone.load(card, taps=BOTH)
     _ = backbone.encoder
-    network = NETS[card.net]().eye(card, ensure_weights(card)).network
+    network = NETS[card.net]().assemble(card, ensure_weights(card)).network
     maps = []
     network.model.layer3.register_forward_hook(lambda module, given, output: maps.append(positions(output, network)))
     for photo in generated_photos(5):

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Protocol
 
 from manyeyes.backbones.nets import Encoder, Run
-from manyeyes.backbones.nets.eye import Eye
+from manyeyes.backbones.nets.whole import WholeNet
 from manyeyes.errors import EngineError
 from manyeyes.registry import Registry
 
 
 @dataclass(frozen=True)
 class Job:
-    """An eye that an engine is to run.
+    """A network that an engine is to run.
 
-    name : of the backbone, for people. key : changes with whatever changes the eye's graph. folder : of its weights;
-    what an engine wants to find again lies beside them. build : makes the eye, in float32 on the CPU, which takes a
+    name : of the backbone, for people. key : changes with whatever changes the graph. folder : of its weights;
+    what an engine wants to find again lies beside them. build : assembles it, in float32 on the CPU, which takes a
     second or two. size : of its photos, in pixels.
     """
 
@@ -24,7 +24,7 @@ class Job:
     key: str
     folder: Path
     size: int
-    build: Callable[[], Eye]
+    build: Callable[[], WholeNet]
     run: Run
 
 

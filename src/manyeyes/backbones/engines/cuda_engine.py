@@ -9,7 +9,7 @@ from torch import Tensor
 from manyeyes.backbones.engines import Job
 from manyeyes.backbones.engines.torch_engine import DTYPES
 from manyeyes.backbones.nets import Encoder, Look, Pixels
-from manyeyes.backbones.nets.eye import Eye, look_of
+from manyeyes.backbones.nets.whole import WholeNet, look_of
 
 BATCH = 128
 # Photos from which on compiling, which takes a minute or so, is made up for.
@@ -23,18 +23,18 @@ class CudaEngine:
         return "" if torch.cuda.is_available() else "torch sees no NVIDIA GPU on this machine"
 
     def start(self, job: Job) -> Encoder:
-        eye = job.build().set_precision(DTYPES[job.run.precision]).to("cuda")
+        net = job.build().set_precision(DTYPES[job.run.precision]).to("cuda")
         if job.run.photos >= WORTH_COMPILING:
-            eye.compile(dynamic=True)
-        return CudaEncoder(eye)
+            net.compile(dynamic=True)
+        return CudaEncoder(net)
 
 
 class CudaEncoder:
-    """An eye on the GPU as a function of arrays. A batch that does not fit the memory is halved, and stays so."""
+    """A network on the GPU as a function of arrays. A batch that does not fit the memory is halved, and stays so."""
 
-    def __init__(self, eye: Eye, batch: int = BATCH) -> None:
+    def __init__(self, net: WholeNet, batch: int = BATCH) -> None:
         self.batch = batch
-        self._eye = eye
+        self._net = net
         # One pass at a time; beside it other threads decode, pin and fetch.
         self._running = threading.Lock()
 
@@ -52,7 +52,7 @@ class CudaEncoder:
     @torch.inference_mode()
     def _look(self, framed: Tensor) -> Look:
         with self._running, torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            outputs = self._eye(framed.to("cuda", non_blocking=True))
+            outputs = self._net(framed.to("cuda", non_blocking=True))
         return look_of(outputs)
 
 

@@ -12,7 +12,7 @@ from manyeyes.backbones.engines import Job
 from manyeyes.backbones.engines.openvino_graph import graph
 from manyeyes.backbones.engines.openvino_import import openvino
 from manyeyes.backbones.nets import Encoder, Look, Pixels, Precision
-from manyeyes.backbones.nets.eye import look_of
+from manyeyes.backbones.nets.whole import look_of
 from manyeyes.threads import cores
 
 BATCH = 8

@@ -1,4 +1,4 @@
-"""An eye as an OpenVINO graph: converted once, and kept beside the weights.
+"""A network as an OpenVINO graph: converted once, and kept beside the weights.
 
 A graph is two files in a folder that gets its name last, with the sha256 of both: what was damaged or half written is
 converted anew. The graph is kept in float32; in what precision it runs is said when it is compiled.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from manyeyes.backbones.engines import Job
 from manyeyes.backbones.engines.openvino_import import openvino
-from manyeyes.backbones.nets.eye import Eye
+from manyeyes.backbones.nets.whole import WholeNet
 from manyeyes.backbones.sources import sha256_of
 from manyeyes.errors import EngineError
 from manyeyes.progress import waiting
@@ -59,7 +59,7 @@ def _convert(job: Job) -> Any:
         with torch.inference_mode(), warnings.catch_warnings():
             # The tracer warns that it fixes what depends on shapes, and photos of one size have one shape.
             warnings.simplefilter("ignore")
-            names = list(wrapped.eye(photo))
+            names = list(wrapped.net(photo))
             model = openvino().convert_model(wrapped, example_input=photo, input=[photo.shape])
     # The converter and torch's tracer raise errors of many kinds, without a class of their own.
     except Exception as error:
@@ -71,14 +71,14 @@ def _convert(job: Job) -> Any:
 
 
 class _InOrder(nn.Module):
-    """The eye's outputs as a tuple: the tracer keeps no names."""
+    """The outputs as a tuple: the tracer keeps no names."""
 
-    def __init__(self, eye: Eye) -> None:
+    def __init__(self, net: WholeNet) -> None:
         super().__init__()
-        self.eye = eye
+        self.net = net
 
     def forward(self, framed: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.eye(framed).values())
+        return tuple(self.net(framed).values())
 
 
 def _folder(job: Job) -> Path:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manyeyes.backbones.engines import Job
 from manyeyes.backbones.nets import Encoder, Look, Pixels, Precision
-from manyeyes.backbones.nets.eye import Eye, look_of
+from manyeyes.backbones.nets.whole import WholeNet, look_of
 from manyeyes.progress import waiting
 
 BATCH = 16
@@ -28,29 +28,29 @@ class TorchEngine:
         return ""
 
     def start(self, job: Job) -> Encoder:
-        eye = job.build().set_precision(DTYPES[job.run.precision])
-        if _pays(eye, job):
+        net = job.build().set_precision(DTYPES[job.run.precision])
+        if _pays(net, job):
             with waiting(f"compiling {job.name}"):
-                return TorchEncoder(compiled(eye, job.size))
-        return TorchEncoder(eye)
+                return TorchEncoder(compiled(net, job.size))
+        return TorchEncoder(net)
 
 
 class TorchEncoder:
-    """An eye as a function of arrays."""
+    """A network as a function of arrays."""
 
-    def __init__(self, eye: Callable[[Tensor], dict[str, Tensor]], batch: int = BATCH) -> None:
+    def __init__(self, net: Callable[[Tensor], dict[str, Tensor]], batch: int = BATCH) -> None:
         self.batch = batch
-        self._eye = eye
+        self._net = net
 
     @torch.inference_mode()
     def __call__(self, framed: Pixels) -> Look:
         # torch has no tensors that must not be written; an array that must not be is copied.
-        return look_of(self._eye(torch.from_numpy(np.require(framed, requirements="W"))))
+        return look_of(self._net(torch.from_numpy(np.require(framed, requirements="W"))))
 
 
-def compiled(eye: Eye, size: int) -> Callable[[Tensor], dict[str, Tensor]]:
-    """The eye compiled by torch for batches of one size; what it is given is filled up to that."""
-    function = torch.compile(eye, dynamic=False, options={"freezing": True})
+def compiled(net: WholeNet, size: int) -> Callable[[Tensor], dict[str, Tensor]]:
+    """The network compiled by torch for batches of one size; what it is given is filled up to that."""
+    function = torch.compile(net, dynamic=False, options={"freezing": True})
 
     def run(framed: Tensor) -> dict[str, Tensor]:
         missing = BATCH - len(framed)
@@ -62,13 +62,13 @@ def compiled(eye: Eye, size: int) -> Callable[[Tensor], dict[str, Tensor]]:
     return run
 
 
-def _pays(eye: Eye, job: Job) -> bool:
+def _pays(net: WholeNet, job: Job) -> bool:
     """Whether the photos to come take so long that compiling is made up for twice over."""
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         return False
     photo = torch.from_numpy(np.zeros((1, job.size, job.size, 3), np.uint8))
     with torch.inference_mode():
-        eye(photo)
+        net(photo)
         start = time.perf_counter()
-        eye(photo)
+        net(photo)
     return job.run.photos * (time.perf_counter() - start) * GAIN > 2 * COMPILING_SECONDS

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import TENSORFLOW_EPSILON
 from manyeyes.backbones.nets.torch_net import TorchNet
 from manyeyes.backbones.nets.torchscript import read_torchscript
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.errors import CardError
 
 Size = int | tuple[int, int]

@@ -5,10 +5,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import kernel, tensor
 from manyeyes.backbones.nets.pickled import read_pickled_arrays
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 TREE = "VGG16_0"

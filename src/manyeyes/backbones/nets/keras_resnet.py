@@ -5,11 +5,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import TENSORFLOW_EPSILON, NamedArrays, batch_norm, kernel, set_epsilon, tensor
 from manyeyes.backbones.nets.tfjs import read_tfjs
 from manyeyes.backbones.nets.timm_net import TimmHeaded, create
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 
 BLOCKS = (3, 4, 6, 3)
 

@@ -7,7 +7,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import (
     TENSORFLOW_EPSILON,
     NamedArrays,
@@ -18,6 +17,7 @@ from manyeyes.backbones.nets.foreign import (
 )
 from manyeyes.backbones.nets.timm_net import TimmHeaded, create
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError, MissingExtraError
 

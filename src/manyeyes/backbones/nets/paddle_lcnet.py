@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import NamedArrays, batch_norm, tensor
 from manyeyes.backbones.nets.paddle import read_paddle
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.errors import CardError
 
 DROPOUT = 0.2

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import kernel, tensor
 from manyeyes.backbones.nets.pickled import read_pickled_arrays
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 
 
 class PickledSqueezeNet(TorchNet):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.foreign import NamedArrays, depthwise_kernel, kernel, tensor
 from manyeyes.backbones.nets.timm_net import TimmHeaded, create
 from manyeyes.backbones.nets.torch_net import TorchNet
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.errors import CardError, MissingExtraError
 
 BLOCKS = (1, 2, 2, 6, 2)

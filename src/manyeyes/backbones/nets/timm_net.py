@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets.eye import Headed
 from manyeyes.backbones.nets.torch_net import TorchNet, read_state_dict
+from manyeyes.backbones.nets.whole import Headed
 from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError
 

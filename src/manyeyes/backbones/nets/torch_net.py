@@ -1,4 +1,4 @@
-"""What all torch networks share: weights kept as safetensors, and the eye that an engine runs."""
+"""What all torch networks share: weights kept as safetensors, and the graph that an engine runs."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from torch import Tensor
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines import Job, find_engine
 from manyeyes.backbones.nets import FINAL, PLAIN, SECOND_ORDER, Encoder, Precision, Run
-from manyeyes.backbones.nets.eye import Eye, Headed
+from manyeyes.backbones.nets.whole import Headed, WholeNet
 from manyeyes.backbones.second_order.tap import VERSION, SecondOrderTap
 from manyeyes.errors import CardError
 
@@ -41,11 +41,11 @@ class TorchNet(ABC):
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
         """Raises EngineError when this machine cannot have the engine, CardError when the weights do not fit."""
-        build = partial(self.eye, card, folder, run.taps)
+        build = partial(self.assemble, card, folder, run.taps)
         job = Job(card.name, _key(card, run), folder, card.preprocessing.size, build, run)
         return find_engine(run.engine).start(job)
 
-    def eye(self, card: Card, folder: Path, taps: tuple[str, ...] = (FINAL,)) -> Eye:
+    def assemble(self, card: Card, folder: Path, taps: tuple[str, ...] = (FINAL,)) -> WholeNet:
         """The network with its weights, the card's normalisation and its taps, in float32 on the CPU."""
         network = self.build(card).eval().requires_grad_(False)
         try:
@@ -53,11 +53,11 @@ class TorchNet(ABC):
         except RuntimeError as error:
             raise CardError(f"{card.name}: the weights do not fit {card.architecture}: {_summary(error)}") from None
         tap = SecondOrderTap.of(network, card, folder) if SECOND_ORDER in taps else None
-        return Eye(network, card.preprocessing, tap).eval()
+        return WholeNet(network, card.preprocessing, tap).eval()
 
 
 def _key(card: Card, run: Run) -> str:
-    """Sixteen hex digits that change with whatever changes the eye's graph, for weights of one folder."""
+    """Sixteen hex digits that change with whatever changes the graph, for weights of one folder."""
     identity = [card.net, card.architecture, dataclasses.asdict(card.preprocessing), run.taps, VERSION]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

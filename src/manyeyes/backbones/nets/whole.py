@@ -1,4 +1,4 @@
-"""An eye: a network with all that stands around it, as one graph from a framed photo's bytes to what is kept of them.
+"""A network with all that stands around it: one graph from a framed photo's bytes to what is kept of them.
 
 Engines run it as it is, or translate it as a whole; so normalisation and the taps cost no pass of their own.
 """
@@ -25,7 +25,7 @@ class Headed(nn.Module, ABC):
         """Features and logits of normalised pixels (B, 3, S, S)."""
 
 
-class Eye(nn.Module):
+class WholeNet(nn.Module):
     """Photos framed for the card, (B, S, S, 3) uint8 RGB → named outputs: features (B, D), logits (B, L) of a net that
     has a source head, and the moments (B, 64, 64) that the second-order tap reads, when there is one."""
 
@@ -55,7 +55,7 @@ class Eye(nn.Module):
             outputs[MOMENTS] = self.tap.read()
         return outputs
 
-    def set_precision(self, dtype: torch.dtype) -> "Eye":
+    def set_precision(self, dtype: torch.dtype) -> "WholeNet":
         """Cast the network's weights once; casting them at every call, as autocast does, costs more than it gains."""
         self.network.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
@@ -66,7 +66,7 @@ class Eye(nn.Module):
 
 
 def look_of(outputs: dict[str, Tensor]) -> Look:
-    """What an eye's outputs say, as arrays in float32."""
+    """What the outputs say, as arrays in float32."""
     blocks = {FINAL: _to_numpy(outputs[FEATURES])}
     if MOMENTS in outputs:
         blocks[SECOND_ORDER] = _to_numpy(block_of_moments(outputs[MOMENTS]))

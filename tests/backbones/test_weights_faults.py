@@ -77,7 +77,7 @@ def test_killed_at_any_step_the_weights_are_whole_or_not_there(card, truth, home
         assert here == weights_folder(card).exists()
         ends.append((here, bool(learnt)))
         check_truth(card, truth)
-        shutil.rmtree(weights_folder(card))
+        shutil.rmtree(home)
     assert ends == sorted(ends)
     assert len(set(ends)) == 3
     assert step > 10

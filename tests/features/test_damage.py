@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from manyeyes.errors import StoreError
 from manyeyes.features.shelf import LocalShelf
@@ -79,6 +81,38 @@ def test_a_truncated_shard_is_set_aside_and_can_be_written_again(store, share, l
     check(store, missing=[])
     store.prune()
     assert not shard.with_suffix(".damaged").exists()
+    check(store, missing=[])
+
+
+@settings(max_examples=150, deadline=None)
+@given(damage=st.data(), look_first=st.sampled_from([FeatureStore.missing, FeatureStore.read]))
+def test_whatever_is_cut_off_flipped_or_written_over_is_never_returned(tmp_path_factory, damage, look_first):
+    store = FeatureStore(tmp_path_factory.mktemp("features"))
+    write(store, 0, 2)
+    shard = write(store, 2, 4)
+    data = whole = shard.read_bytes()
+    places = st.integers(0, len(whole) - 1)
+    kind = damage.draw(st.sampled_from(["cut off", "flipped", "written over", "moved", "longer"]))
+    if kind == "cut off":
+        data = whole[: damage.draw(places)]
+    elif kind == "longer":
+        data = whole + damage.draw(st.binary(min_size=1))
+    elif kind == "flipped":
+        for place, bit in damage.draw(st.dictionaries(places, st.integers(0, 7), min_size=1, max_size=5)).items():
+            data = data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+    elif kind == "written over":
+        place, other = damage.draw(places), damage.draw(st.binary(min_size=1, max_size=200))
+        data = data[:place] + other + data[place + len(other) :]
+    else:
+        place = damage.draw(places)
+        data = whole[place:] + whole[:place]
+    shard.write_bytes(data)
+    if look_first is FeatureStore.read and data != whole:
+        with pytest.raises(StoreError, match="2 of the photos are not in the feature store"):
+            store.read(SPACE, PHOTOS)
+    check(store, missing=PHOTOS[2:] if data != whole else [])
+    if data != whole:
+        write(store, 2, 4)
     check(store, missing=[])
 
 

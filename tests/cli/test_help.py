@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from manyeyes import __version__
+from manyeyes import ManyEyesClassifier, __version__
 
 COMMANDS = [
     [],
@@ -42,6 +42,25 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("Usage: manyeyes") == len(COMMANDS)
+
+
+def test_what_only_networks_need_is_not_imported_for_photos_that_were_seen(world, tmp_path):
+    model = ManyEyesClassifier(zoo=world.zoo, fusion="mixture", gate="uniform").fit(world.paths, world.labels)
+    model.save(tmp_path / "model")
+    code = f"""
+import sys
+from manyeyes.cli.main import main
+sys.argv = ["manyeyes", "predict", {str(tmp_path / "model")!r}, {world.paths[0]!r}]
+try:
+    main()
+except SystemExit as left:
+    assert left.code == 0
+heavy = {{"timm", "torchvision", "onnxruntime"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert world.labels[0] in done.stdout
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

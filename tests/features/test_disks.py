@@ -10,7 +10,7 @@ from own_mounts import make_read_only, mount_small_disk, needs_mounts
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
-from manyeyes.features import pipeline
+from manyeyes.features import pipeline, writer
 
 from .stored import CHUNK, check_equal, check_stored, run, shards, spaces
 
@@ -66,7 +66,8 @@ def whole(many_photos, prepared, tmp_path_factory) -> int:
     root = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "CHUNK", CHUNK)
-        run(many_photos, list(prepared.values()), root)
+        patch.setattr(writer, "PHOTOS", CHUNK)
+        run(many_photos, [copy.copy(backbone) for backbone in prepared.values()], root)
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in root.rglob("*") if path.is_file())
 
 

@@ -18,7 +18,6 @@ from manyeyes.backbones.nets.foreign import (
 from manyeyes.backbones.nets.timm_net import TimmHeaded, create
 from manyeyes.backbones.nets.torch_net import TorchNet
 from manyeyes.backbones.nets.whole import Headed
-from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError, MissingExtraError
 
 WEIGHTS = "model.weights.h5"
@@ -69,6 +68,8 @@ def read_keras_archive(path: Path) -> NamedArrays:
 
 
 def _pad_pools_as_tensorflow(model: nn.Module) -> None:
+    from manyeyes.backbones.timm_import import timm
+
     for number in HALVING_BLOCKS:
         rows = model.get_submodule(f"block{number}.rep")
         rows[-1] = timm.layers.create_pool2d("max", 3, stride=2, padding="same")  # type: ignore[operator]

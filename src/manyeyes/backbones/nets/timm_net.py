@@ -1,4 +1,4 @@
-"""Any architecture of timm."""
+"""Any architecture of timm, which is imported when a network is built: photos whose features are cached need none."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets.torch_net import TorchNet, read_state_dict
 from manyeyes.backbones.nets.whole import Headed
-from manyeyes.backbones.timm_import import timm
 from manyeyes.errors import CardError
 
 
@@ -53,6 +52,8 @@ def has_one_head(model: nn.Module) -> bool:
 
 def create(card: Card, **options: Any) -> nn.Module:
     """The card's architecture with random weights, with its source head when the card has a label space."""
+    from manyeyes.backbones.timm_import import timm
+
     if card.labels is None:
         options["num_classes"] = 0
     try:
@@ -72,6 +73,8 @@ def _by_order(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Ten
 
 def _by_timm(card: Card, fetched: Path) -> dict[str, Tensor]:
     """Let timm's own checkpoint filters rename and reshape (DINOv2, CLIP towers, dropped heads …)."""
+    from manyeyes.backbones.timm_import import timm
+
     options = {} if card.labels is not None else {"num_classes": 0}
     try:
         model = timm.create_model(

@@ -127,20 +127,23 @@ class FeatureStore:
         return result
 
     def gather(self, folder: str, many: int = MANY) -> None:
-        """When a space has ``many`` small shards, put their rows together in larger ones."""
+        """When a space has ``many`` small shards, put their rows together in larger ones, as far as there is room."""
         small = [name for name, size in self._shards(folder).items() if size < SMALL]
         if len(small) < max(many, 2):
             return
         heap: list[tuple[str, pa.Table]] = []
-        for name, table in self._whole(folder, small):
-            if heap and table.schema != heap[0][1].schema:
-                continue  # `read` will say so
-            heap.append((name, table))
-            if sum(table.nbytes for _, table in heap) >= LARGE:
+        try:
+            for name, table in self._whole(folder, small):
+                if heap and table.schema != heap[0][1].schema:
+                    continue  # `read` will say so
+                heap.append((name, table))
+                if sum(table.nbytes for _, table in heap) >= LARGE:
+                    self._merge(folder, heap)
+                    heap = []
+            if len(heap) > 1:
                 self._merge(folder, heap)
-                heap = []
-        if len(heap) > 1:
-            self._merge(folder, heap)
+        except OSError as error:
+            log.info("small shards stay as they are: %s (%s)", self._shelf.where(folder), error)
 
     def info(self) -> list[SpaceInfo]:
         """Every space, by name."""

@@ -1,5 +1,6 @@
 """Disks that are really full or really read-only: small file systems that a child mounts for itself alone."""
 
+import copy
 import shutil
 from multiprocessing.connection import Connection
 from pathlib import Path

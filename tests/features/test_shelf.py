@@ -139,22 +139,6 @@ def test_gathering_on_a_full_disk_changes_nothing(store, monkeypatch):
     check(store, *range(5))
 
 
-def test_in_one_shard(store):
-    with store.in_one_shard() as together:
-        for row in range(4):
-            write(together, row)
-        assert store.missing(SPACE, PHOTOS[:4]) == PHOTOS[:4]
-    assert len(shards(store)) == 1
-    check(store, 0, 1, 2, 3)
-
-
-def test_a_block_that_fails_writes_nothing(store):
-    with pytest.raises(ZeroDivisionError), store.in_one_shard() as together:
-        write(together, 0)
-        raise ZeroDivisionError
-    assert shards(store) == []
-
-
 def test_what_the_place_does_not_allow_is_named(tmp_path, monkeypatch):
     store = FeatureStore(f"fsspec+file://{tmp_path}/features")
     write(store, 0)

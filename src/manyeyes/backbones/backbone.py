@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,10 @@ class Backbone:
         # Once more: what another process put there in the meantime must not bear the name of what was there before.
         check_undamaged(self._folder, self.weights)
         return encoder
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network: another process builds its own, and not all of them can be sent."""
+        return {name: value for name, value in vars(self).items() if name != "encoder"}
 
     def embed(self, framed: npt.NDArray[np.uint8]) -> Embedding:
         """Look at photos that were already framed for this card: (B, S, S, 3) uint8 RGB."""

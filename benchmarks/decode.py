@@ -11,11 +11,14 @@ milliseconds a photo printed here, divided by those that benchmarks/extraction.p
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +49,7 @@ def main() -> None:
         if arguments.megapixels:
             paths = [enlarged(path, arguments.megapixels, Path(folder)) for path in paths]
         results = {zoo: compare(paths, cards, arguments.rounds) for zoo, cards in ZOOS.items()}
-        memory = {name: max(peak(way, path, MIRROR) for path in paths[:3]) for name, way in ways().items()}
+        memory = peaks(paths[0], enlarged(paths[0], 0.01, Path(folder))) if sys.platform == "linux" else {}
         megapixels = statistics.mean(np.prod(Image.open(path).size) for path in paths) / 1e6
     about = {"photos": len(paths), "megapixels": megapixels, "rounds": arguments.rounds}
     print(f"{len(paths)} photos of {megapixels:.2g} megapixels, {arguments.rounds} rounds, one core")
@@ -139,19 +142,29 @@ def enlarged(path: Path, megapixels: float, folder: Path) -> Path:
     return target
 
 
-def peak(way: Way, path: Path, cards: Sequence[Card]) -> int:
-    """Bytes of memory that one photo takes at the highest moment, beyond what the process had; 0 where not Linux."""
-    status, forget = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not forget.exists():
-        return 0
-    forget.write_text("5")  # the high-water mark falls to what is in use now
-    before = _kilobytes(status, "VmRSS")
-    way(path, cards)
-    return 1024 * (_kilobytes(status, "VmHWM") - before)
+def peaks(path: Path, small: Path) -> dict[str, int]:
+    """What ``peak`` says of each way, each in a process of its own, which holds no memory that was freed before."""
+    found = {}
+    for name in ways():
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            found[name] = process.submit(peak, name, path, small).result()
+    return found
 
 
-def _kilobytes(status: Path, field: str) -> int:
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
+def peak(name: str, path: Path, small: Path) -> int:
+    """Bytes of memory that the photo takes at the highest moment, on Linux; those of a small photo are not counted."""
+    torch.set_num_threads(1)
+    way = ways()[name]
+    way(small, MIRROR)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use now
+    before = _kilobytes("VmRSS")
+    way(path, MIRROR)
+    return 1024 * (_kilobytes("VmHWM") - before)
+
+
+def _kilobytes(field: str) -> int:
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(field))
 
 
 def table(results: dict[str, dict[str, dict[str, float]]], memory: dict[str, int]) -> str:
@@ -161,7 +174,7 @@ def table(results: dict[str, dict[str, dict[str, float]]], memory: dict[str, int
         for name, one in by_way.items():
             cells = [zoo, name, f"{one['photos_per_second']:,.0f}", f"{one['ms']:.2f}"]
             cells += [f"{one[stage]:.2f}" for stage in STAGES]
-            cells += [f"{one['times_plain']:.1f}", f"{memory[name] / 1e6:,.0f}" if zoo == "mirror" else ""]
+            cells += [f"{one['times_plain']:.1f}", f"{memory[name] / 1e6:,.0f}" if zoo == "mirror" and memory else ""]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

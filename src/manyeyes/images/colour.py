@@ -23,6 +23,8 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
 }
+# Rows that are copied at a time.
+_STRIP = 128
 
 
 class UnsupportedPixels(ValueError):  # noqa: N818 -- no error of the package: it becomes a Rejected
@@ -40,7 +42,13 @@ def rgb(file: Image.Image) -> Pixels:
 
     Raises UnsupportedPixels for floating-point, signed and 32-bit values.
     """
-    return np.array(_rgb(file))
+    image = _rgb(file)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    # All at once would go through two more copies of the whole, in several times the time.
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _orientation(file: Image.Image) -> int:
@@ -55,8 +63,6 @@ def _orientation(file: Image.Image) -> int:
 
 def _rgb(file: Image.Image) -> Image.Image:
     mode = file.mode
-    if mode == "RGB" and not file.has_transparency_data:
-        return file
     if mode.startswith("I;16") or (mode == "I" and isinstance(file, PngImageFile | PpmImageFile)):
         return _grey_from_16_bits(file).convert("RGB")
     if mode in ("I", "F"):
@@ -67,7 +73,7 @@ def _rgb(file: Image.Image) -> Image.Image:
     if mode == "CMYK" and isinstance(file, JpegImageFile) and "adobe" not in file.info:
         # Pillow takes every CMYK JPEG for one of Adobe's, which are stored inverted.
         return ImageChops.invert(file).convert("RGB")
-    return file.convert("RGB")
+    return file if mode == "RGB" else file.convert("RGB")
 
 
 def _grey_from_16_bits(file: Image.Image) -> Image.Image:

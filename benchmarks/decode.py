@@ -135,7 +135,9 @@ def compare(paths: Sequence[Path], cards: Sequence[Card], rounds: int) -> dict[s
 def enlarged(path: Path, megapixels: float, folder: Path) -> Path:
     with Image.open(path) as photo:
         scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
-        large = photo.convert("RGB").resize((round(photo.width * scale), round(photo.height * scale)))
+        # Multiples of 16, as cameras make them.
+        sides = [round(side * scale / 16) * 16 for side in photo.size]
+        large = photo.convert("RGB").resize((sides[0], sides[1]))
     grain = np.random.default_rng(0).integers(-GRAIN, GRAIN + 1, (large.height, large.width, 3), np.int16)
     target = folder / f"{len(list(folder.iterdir()))}.jpg"
     Image.fromarray((np.asarray(large) + grain).clip(0, 255).astype(np.uint8)).save(target, quality=90)

@@ -21,8 +21,16 @@ ENOUGH = 1368
 
 
 def shrink(file: JpegImageFile) -> None:
-    """Have the not yet loaded photo decoded at a half, a quarter or an eighth, where ``ENOUGH`` pixels are left."""
-    file.draft(None, (ENOUGH, ENOUGH))
+    """Have the not yet loaded photo decoded at a half, a quarter or an eighth, where ``ENOUGH`` pixels are left.
+
+    Only where that divides both sides, as it does in what cameras make: from other proportions, however little they
+    differ, a backbone's input may be cut half a pixel further on.
+    """
+    width, height = file.size
+    for scale in (8, 4, 2):
+        if min(width, height) >= ENOUGH * scale and width % scale == height % scale == 0:
+            file.draft(None, (width // scale, height // scale))
+            return
 
 
 def pixels_of_plain(data: bytes, file: JpegImageFile) -> Pixels | None:

@@ -107,9 +107,9 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
 def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Pixels | Rejected:
     """Decode the first frame to upright RGB: (H, W, 3), uint8.
 
-    Greyscale of 16 bits is scaled to 8, transparency lies on white. A large JPEG comes at a half, a quarter or an
-    eighth of its size, with 1,368 pixels or more left in its shorter side: what a backbone sees of it stays the same
-    within a grey level on average, for less time and memory. ``path`` only names the photo in a rejection.
+    Greyscale of 16 bits is scaled to 8, transparency lies on white. A large JPEG may come at a half, a quarter
+    or an eighth of its size, with 1,368 pixels or more left in its shorter side: what a backbone sees of it stays the
+    same within a grey level on average, for less time and memory. ``path`` only names the photo in a rejection.
 
     Files that declare more than ``max_pixels`` are rejected before any pixel is decoded; TIFF and GIF files also when
     they exceed ``PIL.Image.MAX_IMAGE_PIXELS``, because Pillow's readers of these two check that themselves.

@@ -87,7 +87,7 @@ class Setting:
 def main() -> None:
     arguments = parse()
     if arguments.child:
-        full_disk_child(**json.loads(arguments.child))
+        full_disk_child(**json.load(sys.stdin))
         return
     with tempfile.TemporaryDirectory(prefix="manyeyes-faults-") as scratch:
         tallies = run(arguments, Path(scratch))
@@ -112,7 +112,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, help="of full disks, of two writers, and of damaged shards")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("faults.json"))
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -317,8 +317,8 @@ def fill_disk(truth: Truth, stores: Path, chance: random.Random, rounds: int, ta
         root.mkdir(parents=True)
         size = int(chance.uniform(0.02, 0.98) * truth.bytes)
         task = {**asdict(truth.setting), "root": str(root), "kept": f"{root}-kept", "size": size}
-        command = ["unshare", "-rm", sys.executable, __file__, "--child", json.dumps(task)]
-        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        command, given = ["unshare", "-rm", sys.executable, __file__, "--child"], json.dumps(task)
+        said = subprocess.run(command, check=True, input=given, stdout=subprocess.PIPE, text=True).stdout
         tally.note_error(said.rstrip("\n").replace(str(root), "STORE"), said.startswith("StoreError: "))
         kept = Path(task["kept"])
         finished = truth.check_store(kept, set(), tally)

@@ -41,7 +41,7 @@ FITTED, WARM = 40, 20
 def main() -> None:
     arguments = parse()
     if arguments.child:
-        task = json.loads(arguments.child)
+        task = json.load(sys.stdin)
         print(json.dumps(CHILDREN[task.pop("what")](**task)))
         return
     with tempfile.TemporaryDirectory(prefix="manyeyes-scaling-") as scratch:
@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="of each extraction")
     parser.add_argument("--starts", type=int, default=7, help="of each command")
     parser.add_argument("-o", "--output", type=Path, default=Path("scaling.json"))
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.photos is None and not arguments.child:
         parser.error("a folder of photos is wanted")
@@ -126,8 +126,8 @@ def time_command(words: list[str], home: Path) -> float:
 
 def spawn(home: Path, **task: Any) -> dict[str, Any]:
     """What the child answers who does this with a cache at ``home``."""
-    command = [sys.executable, __file__, "--child", json.dumps(task)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=at_home(home))
+    command, given = [sys.executable, __file__, "--child"], json.dumps(task)
+    done = subprocess.run(command, check=True, input=given, stdout=subprocess.PIPE, text=True, env=at_home(home))
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

@@ -40,6 +40,16 @@ def test_a_fault_of_ours_is_one_line_too(run, trained, world, monkeypatch):
     )
 
 
+def test_verbose_says_which_engine_runs_a_backbone(program, world, tmp_path):
+    zoo = world.zoo.split(",")[-1]
+    words = ["extract", world.photos, "--zoo", zoo, "--features", tmp_path / "features"]
+    plain = program(*words)
+    assert (plain.status, plain.err.count("\n")) == (0, 1)
+    verbose = program(*words[:-1], tmp_path / "others", "-v")
+    assert verbose.status == 0
+    assert "torch, for there are too few photos to find out what is faster" in verbose.err
+
+
 def test_quiet_leaves_standard_error_empty(program, world, tmp_path):
     words = ["--zoo", world.fast_zoo, "--gate", "uniform", "--no-compare", "-q"]
     shutil.copytree(world.photos, tmp_path / "photos")

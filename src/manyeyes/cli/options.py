@@ -12,6 +12,13 @@ from manyeyes.progress import console
 _log = logging.getLogger("manyeyes")
 
 
+class _ToConsole(logging.Handler):
+    """Log lines go where progress goes, so that neither writes over the other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(self.format(record), soft_wrap=True)
+
+
 def is_verbose() -> bool:
     return _log.isEnabledFor(logging.INFO)
 
@@ -19,6 +26,8 @@ def is_verbose() -> bool:
 def _set_verbose(wanted: bool) -> None:
     # Libraries warn those who program with them; whoever uses a program cannot follow their advice.
     warnings.simplefilter("default" if wanted else "ignore")
+    if not _log.handlers:
+        _log.addHandler(_ToConsole())
     if wanted:
         _log.setLevel(logging.INFO)
 

@@ -62,6 +62,16 @@ def test_other_weights_never_meet_an_older_graph(card, tiny_model, photos) -> No
     assert not np.allclose(second.blocks[FINAL], first.blocks[FINAL], rtol=1e-3, atol=1e-3)
 
 
+def test_a_graph_of_an_older_converter_makes_room(card, photos, monkeypatch) -> None:
+    Backbone.load(card, engine="openvino").embed(photos)
+    (older,) = graphs(card)
+    monkeypatch.setattr(openvino_graph, "VERSION", openvino_graph.VERSION + 1)
+    for taps in ((FINAL,), BOTH):
+        Backbone.load(card, taps=taps, engine="openvino").embed(photos)
+    assert len(graphs(card)) == 2
+    assert older not in graphs(card)
+
+
 SCRIPT = """
 import os, socket, sys, threading
 connections = []

@@ -95,6 +95,8 @@ def _keep(model: Any, folder: Path) -> None:
         (hidden / RECORD).write_text(json.dumps(digests), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         hidden.rename(folder)
+        for older in set(folder.parent.glob("openvino-*")) - set(folder.parent.glob(f"openvino-{VERSION}-*")):
+            shutil.rmtree(older, ignore_errors=True)
     # A full disk comes as a RuntimeError from OpenVINO; a faster process makes the rename fail.
     except (OSError, RuntimeError) as error:
         log.info("the OpenVINO graph %s is not kept: %s; it is converted again next time", folder, error)

@@ -6,6 +6,7 @@ without it.
 """
 
 import sys
+import warnings
 from functools import cache
 from types import ModuleType
 
@@ -15,7 +16,9 @@ def openvino() -> ModuleType:
     """The package. Raises ImportError where it is not installed."""
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about what OpenVINO imports of it
+        import openvino
 
     module: ModuleType = openvino
     return module

@@ -12,7 +12,7 @@ from typing import Any
 # A server that imported torch once forks the processes; forking pytest itself would copy its threads' locks.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
-    ["pytest", "manyeyes.backbones.nets.timm_net", "manyeyes.classifier", "manyeyes.bundle", "manyeyes.gates.mixing"]
+    ["pytest", "manyeyes.backbones.timm_import", "manyeyes.classifier", "manyeyes.bundle", "manyeyes.gates.mixing"]
 )
 
 

@@ -89,7 +89,7 @@ def truth(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "CHUNK", CHUNK)
         patch.setattr(writer, "PHOTOS", CHUNK)
-        return run(many_photos, [copy.copy(one) for one in prepared.values()], tmp_path_factory.mktemp("truth")).table
+        return run(many_photos, list(prepared.values()), tmp_path_factory.mktemp("truth")).table
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a store holds after something happened to those who filled it, compared with the truth."""
 
+import copy
 import time
 from pathlib import Path
 
@@ -19,7 +20,8 @@ CHUNK = 8
 
 def run(paths: list[str], backbones: list[Backbone], root: Path) -> Extraction:
     pipeline.CHUNK = writer.PHOTOS = CHUNK
-    return extract(paths, backbones, FeatureStore(root))
+    # Copies, so that those given have built no network.
+    return extract(paths, [copy.copy(backbone) for backbone in backbones], FeatureStore(root))
 
 
 def wait_for_shards(root: Path, count: int, child: Child) -> None:

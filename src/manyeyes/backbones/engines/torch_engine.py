@@ -12,6 +12,7 @@ from manyeyes.backbones.engines import Job
 from manyeyes.backbones.nets import Encoder, Look, Pixels, Precision
 from manyeyes.backbones.nets.whole import WholeNet, look_of
 from manyeyes.progress import waiting
+from manyeyes.threads import one_thread
 
 BATCH = 16
 # What compiling a network takes on one core, and how much faster it then is at least; both measured on ResNet-50,
@@ -67,7 +68,7 @@ def _pays(net: WholeNet, job: Job) -> bool:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         return False
     photo = torch.from_numpy(np.zeros((1, job.size, job.size, 3), np.uint8))
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():  # as every pass runs
         net(photo)
         start = time.perf_counter()
         net(photo)

@@ -19,7 +19,7 @@ lint: $(VENV)/ready-to-develop
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "manyeyes needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,openvino]'
 	touch $@
 
 $(VENV)/ready-to-develop: $(VENV)/ready

@@ -5,7 +5,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -102,8 +104,14 @@ def test_what_cannot_be_done_is_one_line(run, world, photos, tmp_path):
     assert "the network is not allowed" in run("extract", "s3://bucket/photos", *zoo).error
 
 
+def test_without_ray_it_says_how_to_get_it(run, world, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = run("extract", photos, "--zoo", world.fast_zoo, "--ray")
+    assert done.error == "error: --ray needs Ray: pip install 'manyeyes[ray]'"
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_by_ray_it_goes_on_where_it_was_killed_and_fit_finds_all(world, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
     monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "home"))
     photos, place = tmp_path / "photos", tmp_path / "features"
     write_photos(photos, ["a", "b", "c"], count=60)

@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +14,37 @@ import pytest
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import PlaceError, StoreError
+from manyeyes.features.distributed import Held, fill_store_with_ray
 from manyeyes.features.extract import extract, spaces_of
 from manyeyes.features.eyes import Eyes
 from manyeyes.features.space import THUMBNAILS, Space
 from manyeyes.features.store import FeatureStore
 
-pytest.importorskip("ray")
+# Not imported here: what Ray reads from the environment when it is imported is part of what is tested.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
-from manyeyes.features.distributed import Held, fill_store_with_ray
 
-
-def kill_one_that_looks(spool: Path, killed: list[int]) -> None:
+def kill_one_that_looks(folder: Path, killed: list[int], heard_at: list[str]) -> None:
     """Kill a worker in the middle of a batch: one that was stopped there, and then is still there."""
     end = time.monotonic() + 60
     while not killed and time.monotonic() < end:
         time.sleep(0.001)
-        for folder in spool.glob("manyeyes-*"):
-            worker = int(re.match(r"manyeyes-(\d+)-", folder.name)[1])
+        for spool in folder.glob("manyeyes-ray-*/manyeyes-*"):
+            worker = int(re.match(r"manyeyes-(\d+)-", spool.name)[1])
             os.kill(worker, signal.SIGSTOP)
-            if folder.exists():
+            if spool.exists():
+                heard_at += listening(worker)
                 os.kill(worker, signal.SIGKILL)
                 killed.append(worker)
                 return
             os.kill(worker, signal.SIGCONT)
+
+
+def listening(process: int) -> list[str]:
+    """The addresses at which a process can be reached, as Linux writes them."""
+    own = {str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return [line[1].partition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in own]
 
 
 def test_a_worker_that_is_killed_costs_nothing(prepared: dict[str, Backbone], many_photos, tmp_path, monkeypatch):
@@ -45,17 +55,18 @@ def test_a_worker_that_is_killed_costs_nothing(prepared: dict[str, Backbone], ma
     backbones = eyes.load()
     local = extract(paths, backbones, FeatureStore(tmp_path / "local"))
 
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setenv("TMPDIR", str(spool))
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_one_that_looks, args=(spool, killed))
-    killer.start()
-    store = FeatureStore(f"file://{tmp_path}/by ray")
-    filling = fill_store_with_ray(paths, eyes, store, cores=2)
-    killer.join()
-
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for Ray's sockets
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        killed, heard_at = [], []
+        killer = threading.Thread(target=kill_one_that_looks, args=(Path(folder), killed, heard_at))
+        killer.start()
+        store = FeatureStore(f"file://{tmp_path}/by ray")
+        filling = fill_store_with_ray(paths, eyes, store, cores=2)
+        killer.join()
+        assert not list(Path(folder).iterdir())
     assert len(killed) == 1
+    # 127.0.0.1, nothing that other machines could reach.
+    assert heard_at and set(heard_at) <= {"0100007F", "0000000000000000FFFF00000100007F"}
     assert filling.photos == local.photos
     assert filling.rejected == local.rejected
     assert [Path(one.path).name for one in filling.rejected] == ["broken.jpg", "gone.jpg"]

@@ -19,7 +19,7 @@ from manyeyes.backbones.preprocess import frame
 from manyeyes.errors import StoreError
 from manyeyes.features import extract as extract_module
 from manyeyes.features import pipeline, writer
-from manyeyes.features.extract import extract
+from manyeyes.features.extract import extract, fill_store
 from manyeyes.features.space import THUMBNAILS, embedding_space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.table import FeatureTable
@@ -307,3 +307,32 @@ def test_memory_does_not_grow_with_the_number_of_photos(backbones, photos, tmp_p
         assert images.most <= 2
         assert framed.most <= 3 * pipeline.CHUNK
     assert framed.alive == images.alive == 0
+
+
+def test_filling_reads_nothing_back_and_a_part_at_a_time_is_the_same(backbones, photos, store, tmp_path, monkeypatch):
+    paths = [*photos(19), "nowhere.jpg"]
+    whole = extract(paths, backbones, FeatureStore(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(extract_module, "PART", 8)
+        patch.setattr(FeatureStore, "read", None)
+        filling = fill_store(paths, backbones, store)
+    assert (filling.photos, filling.rejected, filling.computed) == (whole.photos, whole.rejected, 19)
+    assert [outcome for outcome in filling.outcomes if outcome in filling.photos] == list(whole.photos)
+    again = extract(paths, backbones, store)
+    assert again.computed == 0
+    np.testing.assert_array_equal(again.is_good, [*[True] * 19, False])
+    same(again.table, whole.table)
+
+
+def test_rows_that_turn_out_to_be_damaged_are_looked_at_again(backbones, photos, store):
+    paths = photos(19)
+    whole = extract(paths, backbones, store)
+    for space in (embedding_space(backbones[0]), embedding_space(backbones[1])):
+        shard = max((store.root / space.folder).glob("shard-*"))
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1  # not where the photos are listed, so that only reading shows it
+        shard.write_bytes(data)
+    again = extract(paths, backbones, store)
+    assert 0 < again.computed <= 16
+    same(again.table, whole.table)
+    assert extract(paths, backbones, store).computed == 0

@@ -23,7 +23,6 @@ from manyeyes.progress import console
 if TYPE_CHECKING:
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.features.extract import Filling
-    from manyeyes.features.store import FeatureStore
 
 
 def extract(
@@ -55,9 +54,11 @@ def extract(
     Photos need no labels. A run that was stopped goes on from there when the command is given again.
     """
     from manyeyes.backbones.zoo import read_zoo
+    from manyeyes.cli.tables import size
     from manyeyes.errors import ChoiceError, PhotoSourceError
     from manyeyes.features.extract import fill_store, spaces_of
     from manyeyes.features.eyes import Eyes
+    from manyeyes.features.space import THUMBNAILS
     from manyeyes.features.store import FeatureStore
     from manyeyes.home import network_off
     from manyeyes.images import list_photos, write_rejected
@@ -83,7 +84,8 @@ def extract(
         _say(filling, time.perf_counter() - start)
         if rejected is not None:
             write_rejected(rejected, filling.rejected)
-        _say_kept(store, [space.folder for space in spaces_of(backbones).values()])
+        kept = sum(store.size(space.folder) for space in (*spaces_of(backbones).values(), THUMBNAILS))
+        typer.echo(f"features kept at {store.root}: {size(kept)} of these backbones")
     if not filling.photos:
         raise PhotoSourceError(f"none of the {len(paths):,} photos can be read")
 
@@ -111,9 +113,3 @@ def _say(filling: "Filling", seconds: float) -> None:
         console.print(f"  left out: {one}", soft_wrap=True)
     if len(refused) > 10:
         console.print(f"  … and {len(refused) - 10:,} more (all of them with --rejected FILE.csv)", soft_wrap=True)
-
-
-def _say_kept(store: "FeatureStore", folders: list[str]) -> None:
-    from manyeyes.cli.tables import size
-
-    typer.echo(f"features kept at {store.root}: {size(sum(map(store.size, folders)))} of these backbones")

@@ -10,6 +10,8 @@ import hashlib
 import logging
 import os
 import pickle
+import secrets
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +44,12 @@ BATCHES_FOR_EACH_ACTOR = 4
 LANES = 8
 # Read when Ray is imported, and by all that it starts. It would report how it is used, and what it logs is for others.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DATA_LOG_LEVEL": "CRITICAL"}
-# What is started here can be reached from this machine only; Ray's default on Windows and macOS.
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# What is started here can be reached from this machine only (Ray's default on Windows and macOS), and only by us.
+OURS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 
 
 def fill_store_with_ray(
@@ -60,15 +66,14 @@ def fill_store_with_ray(
     outcomes: list[str | Rejected | None] = [None] * len(paths)
     looked: set[str] = set()
     ray = _import_ray(address)
-    with _cluster(ray, address, cores) as resources:
-        actors = _Actors.of(resources)
+    with _cluster(ray, address, cores) as actors:
         with waiting("reading what the store holds"):
             held = ray.put(Held(store, spaces.values()))
         size = min(max(len(paths) // (BATCHES_FOR_EACH_ACTOR * actors.count), LEAST), MOST)
         batches = ray.data.from_arrow([_batch(paths, start, size) for start in range(0, len(paths), size)])
         answers = batches.map_batches(
             _Looker,
-            fn_constructor_args=(eyes, store.root, {space.folder for space in spaces.values()}, held, actors.cores),
+            fn_constructor_args=(eyes, store.root, {space.folder for space in spaces.values()}, held, actors),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=actors.count),
@@ -109,12 +114,13 @@ class Held:
 class _Looker:
     """An actor: a batch of paths in, what became of each out."""
 
-    def __init__(self, eyes: Eyes, root: Any, folders: set[str], held: Any, cores: int) -> None:
+    def __init__(self, eyes: Eyes, root: Any, folders: set[str], held: Any, actors: "_Actors") -> None:
         self._eyes = eyes
         self._root = root
         self._folders = folders
         self._held_elsewhere = held
-        self._cores = cores
+        self._cores = actors.cores
+        self._spool = actors.spool
 
     @cached_property
     def _backbones(self) -> list[Backbone]:
@@ -138,7 +144,10 @@ class _Looker:
         if {space.folder for space in spaces.values()} != self._folders:
             raise StoreError("a machine of the cluster has other weights, or another manyeyes, than the one that asks")
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
-        with tempfile.TemporaryDirectory(prefix=f"manyeyes-{os.getpid()}-") as copies, open_pool(self._cores) as pool:
+        with (
+            tempfile.TemporaryDirectory(prefix=f"manyeyes-{os.getpid()}-", dir=self._spool) as copies,
+            open_pool(self._cores) as pool,
+        ):
             lanes = LANES if any(map(is_url, paths)) else self._cores
             with ThreadPoolExecutor(lanes) as readers:
                 found = list(readers.map(lambda path: _take(path, Path(copies)), paths))
@@ -179,20 +188,22 @@ def _batch(paths: Sequence[str], start: int, size: int) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Actors:
-    """How many there are, and what each owns."""
+    """How many there are, what each owns, and where it keeps for a while what it has fetched."""
 
     count: int
     cores: int
     cards: int
+    spool: str | None
 
     @classmethod
-    def of(cls, resources: dict[str, float]) -> "_Actors":
+    def of(cls, resources: dict[str, float], spool: str | None) -> "_Actors":
         cores, cards = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-        return cls(cards, max(cores // cards, 1), 1) if cards else cls(cores, 1, 0)
+        return cls(cards, max(cores // cards, 1), 1, spool) if cards else cls(cores, 1, 0, spool)
 
 
 def _import_ray(address: str | None) -> Any:
-    os.environ |= QUIET if address else QUIET | LOOPBACK
+    if "ray" not in sys.modules:  # whoever imported it has settled this
+        os.environ |= QUIET if address else QUIET | OURS
     try:
         import ray
         import ray.data
@@ -202,8 +213,8 @@ def _import_ray(address: str | None) -> Any:
 
 
 @contextmanager
-def _cluster(ray: Any, address: str | None, cores: int | None) -> Iterator[dict[str, float]]:
-    """Start or find a cluster, and leave it again; the block gets what the cluster has."""
+def _cluster(ray: Any, address: str | None, cores: int | None) -> Iterator[_Actors]:
+    """Start or find a cluster, and leave it again; the block gets the actors that fill it."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with tempfile.TemporaryDirectory(prefix="manyeyes-ray-", ignore_cleanup_errors=True) as logs:
         own = {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": logs}
@@ -215,7 +226,7 @@ def _cluster(ray: Any, address: str | None, cores: int | None) -> Iterator[dict[
             raise PlaceError(f"no Ray cluster can be used at {address or 'this machine'}: {error}") from None
         ray.data.DataContext.get_current().enable_progress_bars = False
         try:
-            yield ray.cluster_resources()
+            yield _Actors.of(ray.cluster_resources(), logs if address is None else None)
         finally:
             ray.shutdown()
 

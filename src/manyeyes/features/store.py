@@ -132,14 +132,16 @@ class FeatureStore:
         if len(small) < max(many, 2):
             return
         heap: list[tuple[str, pa.Table]] = []
+        height = 0
         try:
             for name, table in self._whole(folder, small):
                 if heap and table.schema != heap[0][1].schema:
                     continue  # `read` will say so
                 heap.append((name, table))
-                if sum(table.nbytes for _, table in heap) >= LARGE:
+                height += table.nbytes
+                if height >= LARGE:
                     self._merge(folder, heap)
-                    heap = []
+                    heap, height = [], 0
             if len(heap) > 1:
                 self._merge(folder, heap)
         except OSError as error:

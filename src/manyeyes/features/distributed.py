@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import secrets
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -219,6 +220,7 @@ def _cluster(ray: Any, address: str | None, cores: int | None) -> Iterator[_Acto
     with tempfile.TemporaryDirectory(prefix="manyeyes-ray-", ignore_cleanup_errors=True) as logs:
         own = {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": logs}
         console.print("starting Ray" if address is None else f"joining the Ray cluster at {address}", soft_wrap=True)
+        _check_that_one_answers(address)
         try:
             with _stderr_closed():
                 ray.init(**quiet, **(own if address is None else {"address": address}))
@@ -229,6 +231,16 @@ def _cluster(ray: Any, address: str | None, cores: int | None) -> Iterator[_Acto
             yield _Actors.of(ray.cluster_resources(), logs if address is None else None)
         finally:
             ray.shutdown()
+
+
+def _check_that_one_answers(address: str | None) -> None:
+    """Ray itself would wait, and wait. Raises PlaceError."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise PlaceError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 @contextmanager

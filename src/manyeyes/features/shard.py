@@ -38,9 +38,17 @@ def read_rows(data: bytes) -> pa.Table:
 
 def to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="none", write_page_checksum=True)
+    # A dictionary makes one byte of a byte, for which Parquet has no type; of numbers that differ it makes a half more.
+    pq.write_table(table, sink, compression="none", write_page_checksum=True, use_dictionary=_is_bytes(table.schema))
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _is_bytes(schema: pa.Schema) -> bool:
+    types = [field.type for field in schema if field.name != PHOTO]
+    while any(map(pa.types.is_fixed_size_list, types)):
+        types = [kind.value_type if pa.types.is_fixed_size_list(kind) else kind for kind in types]
+    return all(map(pa.types.is_uint8, types))
 
 
 def to_arrow(photos: Sequence[str], columns: Columns) -> pa.Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from small_world import write_photos
 
+from manyeyes.features.extract import Filling
 from manyeyes.features.store import FeatureStore
 
 from .conftest import PROGRAM
@@ -100,8 +101,30 @@ def test_what_cannot_be_done_is_one_line(run, world, photos, tmp_path):
     (tmp_path / "none").mkdir()
     assert "no photos in" in run("extract", tmp_path / "none", *zoo).error
     assert "none of the 1 photos can be read" in run("extract", photos / "empty.png", *zoo).error
-    assert "give both, or neither" in run("extract", photos, *zoo, "--ray-address", "auto").error
     assert "the network is not allowed" in run("extract", "s3://bucket/photos", *zoo).error
+
+
+@pytest.mark.parametrize(
+    ("words", "address", "others"),
+    [
+        (["--ray"], None, []),
+        (["--ray", "auto"], "auto", []),
+        (["--ray=auto"], "auto", []),
+        (["--ray", "ray://head:10001"], "ray://head:10001", []),
+        (["--ray", "10.0.0.1:6379"], "10.0.0.1:6379", []),
+        (["--ray", "another.png"], None, ["another.png"]),
+        (["--ray", "-q"], None, []),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_ray_takes_an_address_or_none(run, world, photos, monkeypatch, words, address, others):
+    asked = []
+    monkeypatch.setattr(
+        "manyeyes.features.distributed.fill_store_with_ray",
+        lambda paths, eyes, store, address: asked.append((paths[:1], address)) or Filling((), 0),
+    )
+    run("extract", *words, photos / "a" / "x" / "00.png", "--zoo", world.fast_zoo)
+    assert asked == [([*others, str(photos / "a" / "x" / "00.png")][:1], address)]
 
 
 def test_without_ray_it_says_how_to_get_it(run, world, photos, monkeypatch):

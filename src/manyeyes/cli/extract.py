@@ -1,10 +1,12 @@
 """``manyeyes extract``: look at photos now, train on what was seen later."""
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from typer.core import TyperCommand
 
 from manyeyes.cli.options import (
     PHOTOS,
@@ -21,8 +23,24 @@ from manyeyes.cli.options import (
 from manyeyes.progress import console
 
 if TYPE_CHECKING:
+    from typer._click import Context
+
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.features.extract import Filling
+
+# The address that stands for a cluster of this machine's cores, started for the run.
+HERE = "local"
+ADDRESS = re.compile(rf"auto|{HERE}|ray://\S+|[\w.-]+:\d+")
+
+
+class ExtractCommand(TyperCommand):
+    """``--ray`` may stand alone, though typer knows no options whose value may be left out."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        for place, word in enumerate(args):
+            if word == "--ray" and not ADDRESS.fullmatch("".join(args[place + 1 : place + 2])):
+                args[place] = f"--ray={HERE}"
+        return super().parse_args(ctx, args)
 
 
 def extract(
@@ -36,10 +54,13 @@ def extract(
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
     features: Features = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Look with Ray: on all cores, or on a whole cluster.")] = False,
-    ray_address: Annotated[
+    ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="With --ray: `auto` or the address of a cluster that runs already."),
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Look with Ray: on all cores of this machine, or on the cluster at an address (`auto`: the one that "
+            "this machine belongs to).",
+        ),
     ] = None,
     rejected: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Where to list the photos that cannot be read.")
@@ -55,7 +76,7 @@ def extract(
     """
     from manyeyes.backbones.zoo import read_zoo
     from manyeyes.cli.tables import size
-    from manyeyes.errors import ChoiceError, PhotoSourceError
+    from manyeyes.errors import PhotoSourceError
     from manyeyes.features.extract import fill_store, spaces_of
     from manyeyes.features.eyes import Eyes
     from manyeyes.features.space import THUMBNAILS
@@ -63,8 +84,6 @@ def extract(
     from manyeyes.home import network_off
     from manyeyes.images import list_photos, write_rejected
 
-    if ray_address and not ray:
-        raise ChoiceError("--ray-address names a cluster for --ray: give both, or neither")
     how = (cast("PrecisionChoice", precision), engine, batch_size)
     eyes = Eyes(read_zoo(zoo), _taps(taps), *how, accept_undeclared_licence, offline)
     with network_off(offline):
@@ -78,7 +97,7 @@ def extract(
         if ray:
             from manyeyes.features.distributed import fill_store_with_ray
 
-            filling = fill_store_with_ray(paths, eyes, store, ray_address)
+            filling = fill_store_with_ray(paths, eyes, store, None if ray == HERE else ray)
         else:
             filling = fill_store(paths, backbones, store)
         _say(filling, time.perf_counter() - start)

@@ -26,7 +26,7 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
-app.command("extract")(extract.extract)
+app.command("extract", cls=extract.ExtractCommand)(extract.extract)
 app.command("study")(study.study)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(features.app, name="features")

@@ -141,7 +141,7 @@ def test_by_ray_it_goes_on_where_it_was_killed_and_fit_finds_all(world, tmp_path
     words = ["--zoo", world.fast_zoo, "--features", str(place)]
     command = [*PROGRAM, "extract", str(photos), "--ray", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as killed:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not list(place.glob("thumbnails-*/shard-*")) and time.monotonic() < end:
             time.sleep(0.001)
         killed.send_signal(signal.SIGKILL)

@@ -3,8 +3,7 @@
     python benchmarks/scaling.py PHOTOS -o scaling.json
 
 Every run has a process and a cache of its own; runs of different sizes take turns. Where PHOTOS holds too few, others
-are made of them: cropped, and so of other content. Linear time and flat memory are wanted; the table that an extraction
-returns grows with the photos by its nature, and is told apart.
+are made of them: cropped, and so of other content. Linear time and flat memory are wanted.
 """
 
 import argparse
@@ -28,7 +27,8 @@ from manyeyes import ManyEyesClassifier, __version__
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.features.extract import extract
+from manyeyes.features.extract import fill_store
+from manyeyes.features.store import FeatureStore
 from manyeyes.home import cache_home
 from manyeyes.images import list_photos
 
@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--large", type=int, default=20, help="how many photos of that many megapixels")
     parser.add_argument("--megapixels", type=float, default=50)
     parser.add_argument("--zoo", default="lite")
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=3, help="of each extraction")
     parser.add_argument("--starts", type=int, default=7, help="of each command")
     parser.add_argument("-o", "--output", type=Path, default=Path("scaling.json"))
@@ -144,23 +144,17 @@ def at_home(home: Path) -> dict[str, str]:
 
 def extraction(paths: list[str], zoo: str, precision: str) -> dict[str, float]:
     taps = (FINAL, SECOND_ORDER)
-    backbones = [Backbone.load(card, True, taps, precision) for card in read_zoo(zoo)]
+    backbones = [Backbone.load(card, True, taps, precision, "auto") for card in read_zoo(zoo)]
+    for backbone in backbones:
+        backbone.expect(10_000)  # the same engines whatever the number of photos
+        _ = backbone.encoder
     before = peak_bytes()
     start = time.perf_counter()
-    seen = extract(paths, backbones)
+    filling = fill_store(paths, backbones, FeatureStore())
     seconds = time.perf_counter() - start
-    if seen.computed != len(paths):
-        raise SystemExit(f"{len(paths) - seen.computed} photos could not be read, or are there twice: no fair run")
-    table = seen.table
-    blocks = sum(block.nbytes for block in table.blocks.values())
-    labels = sum(top.index.nbytes + top.probability.nbytes for top in table.source_labels.values())
-    thumbnails = 0 if table.thumbnails is None else table.thumbnails.nbytes
-    return {
-        "seconds": seconds,
-        "peak_mb": peak_bytes() / MEGA,
-        "idle_mb": before / MEGA,
-        "table_mb": (blocks + labels + thumbnails) / MEGA,
-    }
+    if filling.computed != len(paths):
+        raise SystemExit(f"{len(paths) - filling.computed} photos could not be read, or are there twice: no fair run")
+    return {"seconds": seconds, "peak_mb": peak_bytes() / MEGA, "idle_mb": before / MEGA}
 
 
 def fitting(paths: list[str], model: str, zoo: str, precision: str) -> dict[str, float]:
@@ -219,18 +213,15 @@ def large_photos(paths: list[str], count: int, megapixels: float, folder: Path) 
 
 def page(record: dict[str, Any]) -> str:
     lines = [
-        "| photos | seconds | photos/s | ms for each photo more | peak MB | of it the table | without the table |",
-        "|---|---|---|---|---|---|---|",
+        "| photos | seconds | photos/s | ms for each photo more | peak MB |",
+        "|---|---|---|---|---|",
     ]
     before = None
     for count, runs in record["extractions"].items():
-        seconds, peak, table = (median(run[what] for run in runs) for what in ("seconds", "peak_mb", "table_mb"))
+        seconds, peak = (median(run[what] for run in runs) for what in ("seconds", "peak_mb"))
         more = "" if before is None else f"{1000 * (seconds - before[1]) / (int(count) - before[0]):.1f}"
         before = int(count), seconds
-        lines.append(
-            f"| {int(count):,} | {seconds:.1f} | {int(count) / seconds:.1f} | {more} | {peak:,.0f} | {table:,.0f} "
-            f"| {peak - table:,.0f} |"
-        )
+        lines.append(f"| {int(count):,} | {seconds:.1f} | {int(count) / seconds:.1f} | {more} | {peak:,.0f} |")
     large = record["megapixels"]
     lines += ["", "| photos | megapixels | seconds | peak MB |", "|---|---|---|---|"]
     for size, megapixels in (("small", "as they are"), ("large", f"{large['megapixels']:g}")):

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from command import command
 from torch.utils.data import DataLoader, Dataset
 
 from manyeyes.backbones.backbone import Backbone
@@ -59,7 +61,7 @@ def main() -> None:
     for zoo, result in zoos.items():
         print(table(zoo, result))
     if arguments.output:
-        record = {"command": " ".join(["python", "benchmarks/extraction.py", arguments.photos.name]), "cores": CORES}
+        record = {"command": command(), "cores": CORES}
         record |= {"processor": processor, "photos": len(paths), "rounds": arguments.rounds, "zoos": zoos}
         arguments.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -114,6 +116,7 @@ def in_own_process(work: Any, *arguments: Any) -> dict[str, Any]:
     far.close()
     result: dict[str, Any] = near.recv()
     process.join()
+    print(work.__name__, result, file=sys.stderr, flush=True)
     return result
 
 
@@ -144,7 +147,9 @@ def loop(cards: tuple[Card, ...], paths: list[str], workers: int) -> dict:
             network = NETS[card.net]().assemble(card, ensure_weights(card, True)).network
             ready += time.perf_counter() - start
             photos = Photos(paths, timm.data.create_transform(**as_timm_says(card), is_training=False))
-            loader = DataLoader(photos, batch_size=64, num_workers=workers)
+            # Workers are forked, as they are unless one says otherwise; not started anew, as in this child of ours.
+            how = {"num_workers": workers, "multiprocessing_context": "fork"} if workers else {}
+            loader = DataLoader(photos, batch_size=64, **how)
             start, cpu = time.perf_counter(), cpu_seconds()
             with torch.inference_mode():
                 features = [network(batch)[0].numpy() for batch in loader]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from command import command
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.nets import FINAL, SECOND_ORDER
@@ -107,10 +108,9 @@ def passed(blocks: dict[str, dict[str, float]]) -> list[str]:
 
 def page(blocks: dict[str, dict[str, float]], sets: dict, arguments: argparse.Namespace) -> str:
     photos = sum(len(next(iter(one.values()))["cosine"]) for one in sets.values())
-    command = f"python benchmarks/precision.py {' '.join(sets)} --zoo {arguments.zoo} -o {arguments.output.name}"
     lines = [
         "# bfloat16 beside float32",
-        f"{photos:,} photos of {', '.join(sets)}; made by `{command}`.",
+        f"{photos:,} photos of {', '.join(sets)}; made by `{command()}`.",
         " ".join(__doc__.split("\n\n")[2].split()),
         "| block | least cosine | median cosine | fp32 % | bf16 % | difference, points |\n|---|---|---|---|---|---|\n"
         + "\n".join(row(name, block) for name, block in blocks.items()),

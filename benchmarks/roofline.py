@@ -3,8 +3,8 @@
     python benchmarks/roofline.py [--zoo mirror] [--precision bf16] -o docs/results/roofline.json
 
 Operations are counted by torch, two for a multiply-accumulate, over the network and its source head; a pass is all that
-the engine does, from a photo's bytes to its features. The GEMM is torch's own (oneDNN), the fastest of several sizes in
-the same precision. One core; passes and GEMMs take turns, and the shares are medians over the rounds.
+the engine does, from a photo's bytes to its features. The GEMM is the fastest of several sizes in the same precision,
+by torch and by OpenVINO. One core; passes and GEMMs take turns, and the shares are medians over the rounds.
 """
 
 import argparse
@@ -17,10 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from command import command
 from torch.utils.flop_counter import FlopCounterMode
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.engines.openvino_engine import PRECISIONS
+from manyeyes.backbones.engines.openvino_import import openvino
 from manyeyes.backbones.engines.torch_engine import DTYPES
 from manyeyes.backbones.nets import NETS
 from manyeyes.backbones.weights import ensure_weights
@@ -28,8 +31,8 @@ from manyeyes.backbones.zoo import read_zoo
 
 SIZES = (1024, 2048, 3072)
 PHOTOS = 8
-# By size: what multiplies, and its operations.
-Gemms = dict[int, tuple[Callable[[], torch.Tensor], float]]
+# What multiplies, and its operations.
+Gemm = tuple[Callable[[], object], float]
 
 
 def main() -> None:
@@ -43,18 +46,23 @@ def main() -> None:
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # this core alone, for engine and GEMM alike
     torch.set_num_threads(1)
-    gemms = {size: gemm(size, DTYPES[arguments.precision]) for size in SIZES}
+    gemms = [make(size, arguments.precision) for make in (torch_gemm, openvino_gemm) for size in SIZES]
     rows = []
     for card in read_zoo(arguments.zoo):
         rows.append(measure(card, gemms, arguments))
         print(line(rows[-1]), flush=True)
     if arguments.output:
         processor = torch.cpu.get_capabilities().get("cpu_name", "unknown")
-        record = {"processor": processor, "engine": arguments.engine, "precision": arguments.precision}
+        record = {
+            "command": command(),
+            "processor": processor,
+            "engine": arguments.engine,
+            "precision": arguments.precision,
+        }
         arguments.output.write_text(json.dumps(record | {"backbones": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(card: Card, gemms: Gemms, arguments: argparse.Namespace) -> dict:
+def measure(card: Card, gemms: list[Gemm], arguments: argparse.Namespace) -> dict:
     folder = ensure_weights(card, arguments.accept_undeclared_licence)
     operations, depthwise = count(card, folder)
     encoder = Backbone.load(card, True, precision=arguments.precision, engine=arguments.engine).encoder
@@ -90,22 +98,33 @@ def count(card: Card, folder: Path) -> tuple[float, float]:
     return total, depthwise[0] / total
 
 
-def gemm(size: int, dtype: torch.dtype) -> tuple[Callable[[], torch.Tensor], float]:
-    left, right = (torch.randn(size, size, dtype=dtype) for _ in range(2))
+def torch_gemm(size: int, precision: str) -> Gemm:
+    left, right = (torch.randn(size, size, dtype=DTYPES[precision]) for _ in range(2))
     return lambda: left @ right, 2.0 * size**3
+
+
+def openvino_gemm(size: int, precision: str) -> Gemm:
+    """With a constant factor, which OpenVINO lays out once."""
+    ov = openvino()
+    left, right = (np.random.default_rng(0).standard_normal((size, size), dtype=np.float32) for _ in range(2))
+    given = ov.opset13.parameter([size, size], np.float32)
+    product = ov.opset13.matmul(given, ov.opset13.constant(right), False, False)
+    settings = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+    request = ov.Core().compile_model(ov.Model([product], [given]), "CPU", settings).create_infer_request()
+    return lambda: request.infer([left]), 2.0 * size**3
 
 
 def race(
     look: Callable[[], object],
     operations: float,
-    gemms: Gemms,
+    gemms: list[Gemm],
     rounds: int,
 ) -> tuple[list[float], list[float]]:
     """GF/s of the passes and of the fastest GEMM beside them, round by round; the first round warms up."""
     rates, peaks = [], []
     for round_ in range(rounds + 1):
         rate = operations / seconds(look) / 1e9
-        peak = max(flops / seconds(multiply) / 1e9 for multiply, flops in gemms.values())
+        peak = max(flops / seconds(multiply) / 1e9 for multiply, flops in gemms)
         if round_:
             rates.append(rate)
             peaks.append(peak)

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from command import command
 from PIL import Image
 
 from manyeyes import ManyEyesClassifier, __version__
@@ -92,6 +93,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         for size, those in (("small", own[: arguments.large]), ("large", large))
     }
     return {
+        "command": command(),
         "made_by": f"manyeyes {__version__}, Python {platform.python_version()}, {platform.machine()}, "
         f"{os.cpu_count()} cores, zoo {arguments.zoo}, {arguments.precision}",
         "extractions": runs,

@@ -32,6 +32,7 @@ from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.backbones.timm_import import timm
 from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import ManyEyesError
+from manyeyes.features import writer
 from manyeyes.features.extract import extract
 from manyeyes.features.space import THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
@@ -41,6 +42,9 @@ from manyeyes.images import list_photos
 # How far a number may lie from the truth, in deviations of its column: batches of another size round otherwise.
 TOLERANCE = {"fp32": 1e-2, "bf16": 0.2}
 DAMAGES = ("cut off", "emptied", "a bit flipped", "written over", "another space's")
+
+# Many small shards, so that kills come between two writes and in the middle of one. Children import this file too.
+writer.PHOTOS = 64
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["manyeyes.features.extract", "manyeyes.backbones.timm_import"])

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from command import command
 from PIL import Image
 
 from manyeyes.backbones.card import Card
@@ -51,7 +52,7 @@ def main() -> None:
         results = {zoo: compare(paths, cards, arguments.rounds) for zoo, cards in ZOOS.items()}
         memory = peaks(paths[0], enlarged(paths[0], 0.01, Path(folder))) if sys.platform == "linux" else {}
         megapixels = statistics.mean(np.prod(Image.open(path).size) for path in paths) / 1e6
-    about = {"photos": len(paths), "megapixels": megapixels, "rounds": arguments.rounds}
+    about = {"command": command(), "photos": len(paths), "megapixels": megapixels, "rounds": arguments.rounds}
     print(f"{len(paths)} photos of {megapixels:.2g} megapixels, {arguments.rounds} rounds, one core")
     print(table(results, memory))
     if arguments.output:

@@ -72,6 +72,33 @@ def test_a_graph_of_an_older_converter_makes_room(card, photos, monkeypatch) -> 
     assert older not in graphs(card)
 
 
+FIRST_PASSES = """
+import json, sys, threading
+sys.setswitchinterval(1e-6)
+import numpy as np
+from manyeyes.backbones.backbone import Backbone
+from manyeyes.backbones.card import Card
+backbone = Backbone.load(Card.from_dict(json.loads(sys.argv[1])), engine="openvino")
+_ = backbone.encoder
+together = threading.Barrier(8)
+def look():
+    together.wait()
+    backbone.embed(np.zeros((1, 64, 64, 3), np.uint8))
+threads = [threading.Thread(target=look) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_the_first_passes_of_a_process_do_not_wait_for_each_other(card: Card) -> None:
+    """Two of three of these processes hung before the first pass was made alone."""
+    ensure_weights(card)
+    environment = os.environ | {"MANYEYES_HOME": str(cache_home())}
+    for _ in range(4):
+        command = [sys.executable, "-c", FIRST_PASSES, json.dumps(card.to_dict())]
+        subprocess.run(command, env=environment, check=True, timeout=60)
+
+
 SCRIPT = """
 import os, socket, sys, threading
 connections = []

@@ -40,6 +40,7 @@ MIRROR = (
         licence="MIT",
         paper="https://arxiv.org/abs/1512.03385",
         reference=(0.28459, -0.01041, -0.04167, 0.00418, -0.02147, 0.01987, 0.02315, 0.03599),
+        bf16_checked=True,
     ),
     Card(
         name="inception-v3-fid",
@@ -54,6 +55,7 @@ MIRROR = (
         licence="MIT",
         paper="https://arxiv.org/abs/1512.00567",
         reference=(0.68228, -0.01445, 0.08841, 0.02913, 0.05026, -0.00076, 0.00371, -0.03148),
+        bf16_checked=True,
     ),
     Card(
         name="xception-keras",
@@ -67,6 +69,7 @@ MIRROR = (
         macs=8.36,
         paper="https://arxiv.org/abs/1610.02357",
         reference=(0.56272, -0.01733, -0.00967, -0.01661, 0.03406, 0.02606, 0.00868, -1e-05),
+        bf16_checked=True,
     ),
     Card(
         name="vgg16-lpips",
@@ -81,6 +84,7 @@ MIRROR = (
         licence="BSD",
         paper="https://arxiv.org/abs/1409.1556",
         reference=(0.38613, -0.02689, 0.05188, -0.01216, -0.01661, -0.04806, 0.01424, -0.08752),
+        bf16_checked=True,
     ),
     Card(
         name="mobilenet-v1-tflite",
@@ -109,6 +113,7 @@ MIRROR = (
         licence="MIT",
         paper="https://arxiv.org/abs/1602.07360",
         reference=(0.31229, 0.12864, 0.05833, -0.01951, -0.00285, -0.01458, -0.01105, 0.03564),
+        bf16_checked=True,
     ),
     # PP-LCNetV2 has no paper of its own.
     Card(
@@ -123,5 +128,6 @@ MIRROR = (
         macs=0.59,
         licence="Apache-2.0",
         reference=(0.56051, 0.01428, -0.02597, -0.0351, -0.00573, 0.00081, 0.00074, -0.01354),
+        bf16_checked=True,
     ),
 )

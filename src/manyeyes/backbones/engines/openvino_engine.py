@@ -19,6 +19,10 @@ BATCH = 8
 # How OpenVINO calls what it computes in.
 PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
+# OpenVINO's Python binding sets itself up in the first pass of a process. Two threads that make it at the same time
+# wait for each other for ever: one for the interpreter's lock, which the other holds while it waits for the set-up.
+_first_pass = threading.Lock()
+
 
 class OpenVinoEngine:
     """One stream a core, one request a thread: a pass runs on one core, and as many passes as there are cores."""
@@ -36,7 +40,7 @@ class OpenVinoEngine:
             # Who else works on this machine is for the system's scheduler to weigh.
             "ENABLE_CPU_PINNING": False,
         }
-        return OpenVinoEncoder(openvino().Core().compile_model(graph(job), "CPU", settings))
+        return OpenVinoEncoder(openvino().Core().compile_model(graph(job), "CPU", settings), job.size)
 
 
 class OpenVinoEncoder:
@@ -44,9 +48,11 @@ class OpenVinoEncoder:
 
     batch = BATCH
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, size: int) -> None:
         self._compiled = compiled
         self._mine = threading.local()
+        with _first_pass:
+            self(np.zeros((1, size, size, 3), np.uint8))
 
     def __call__(self, framed: Pixels) -> Look:
         request = self._request()

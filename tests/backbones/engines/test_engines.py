@@ -105,6 +105,14 @@ def test_a_compiled_network_sees_the_same(card: Card, photos: np.ndarray, truth:
                 assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-5
 
 
+def test_all_of_a_network_goes_to_another_device(card: Card) -> None:
+    """No GPU is wanted for this: on the meta device, what was left behind on the processor would make a pass fail."""
+    net = NETS[card.net]().assemble(card, ensure_weights(card), BOTH).ready(torch.bfloat16, "meta")
+    outputs = net(torch.zeros(2, 64, 64, 3, dtype=torch.uint8, device="meta"))
+    assert outputs.keys() == {"features", "logits", "moments"}
+    assert {values.device.type for values in outputs.values()} == {"meta"}
+
+
 def test_a_batch_too_large_for_the_gpu_is_halved(card, photos, truth, monkeypatch) -> None:
     """The halving is the encoder's own; the memory of a GPU is played by a limit."""
 

@@ -23,7 +23,7 @@ class CudaEngine:
         return "" if torch.cuda.is_available() else "torch sees no NVIDIA GPU on this machine"
 
     def start(self, job: Job) -> Encoder:
-        net = job.build().set_precision(DTYPES[job.run.precision]).to("cuda")
+        net = job.build().ready(DTYPES[job.run.precision], "cuda")
         if job.run.photos >= WORTH_COMPILING:
             net.compile(dynamic=True)
         return CudaEncoder(net)

@@ -29,7 +29,7 @@ class TorchEngine:
         return ""
 
     def start(self, job: Job) -> Encoder:
-        net = job.build().set_precision(DTYPES[job.run.precision])
+        net = job.build().ready(DTYPES[job.run.precision])
         if _pays(net, job):
             with waiting(f"compiling {job.name}"):
                 return TorchEncoder(compiled(net, job.size))

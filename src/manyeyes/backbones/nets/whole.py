@@ -55,9 +55,13 @@ class WholeNet(nn.Module):
             outputs[MOMENTS] = self.tap.read()
         return outputs
 
-    def set_precision(self, dtype: torch.dtype) -> "WholeNet":
-        """Cast the network's weights once; casting them at every call, as autocast does, costs more than it gains."""
+    def ready(self, dtype: torch.dtype, device: str = "cpu") -> "WholeNet":
+        """Move everything to the device, and cast the network's weights once; casting them at every call, as autocast
+        does, costs more than it gains. What stands around the network stays in float32."""
+        self.to(device)
         self.network.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.tap is not None:
+            self.tap.to(torch.device(device))
         return self
 
     @property

@@ -9,7 +9,6 @@ again: shards bear the hash of their content, so what was written twice is there
 import hashlib
 import logging
 import os
-import pickle
 import secrets
 import socket
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from manyeyes import errors
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import ManyEyesError, MissingExtraError, PlaceError, StoreError
 from manyeyes.features.extract import Filling, plan, spaces_of
@@ -84,7 +84,7 @@ def fill_store_with_ray(
         with counting(f"{actors.count} workers look at", len(paths), "photos") as advance:
             for answer in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 if "error" in answer.column_names:
-                    raise pickle.loads(answer["error"][0].as_py())
+                    raise getattr(errors, answer["error"][0].as_py(), ManyEyesError)(answer["words"][0].as_py())
                 for row, photo, is_new, reason, detail in zip(*(column.to_pylist() for column in answer), strict=True):
                     outcomes[row] = photo or Rejected(paths[row], Reason(reason), detail)
                     looked.update([photo] if is_new else [])
@@ -138,7 +138,7 @@ class _Looker:
         try:
             return self._look(batch)
         except ManyEyesError as error:  # Ray would hand on its words only, wrapped in its own
-            return pa.table({"error": [pickle.dumps(error)]})
+            return pa.table({"error": [type(error).__name__], "words": [str(error)]})
 
     def _look(self, batch: pa.Table) -> pa.Table:
         spaces = spaces_of(self._backbones)

@@ -132,5 +132,7 @@ def test_its_telemetry_writes_nothing_and_connects_to_nothing(card: Card, tmp_pa
 
 def test_that_test_would_see_a_telemetry_that_is_let_in(tmp_path: Path) -> None:
     environment = os.environ | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", "import openvino"], env=environment, check=True, timeout=120)
+    # It may write, which is what is looked for; it may not speak.
+    mute = "import socket; socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = None"
+    subprocess.run([sys.executable, "-c", f"{mute}; import openvino"], env=environment, check=True, timeout=120)
     assert (tmp_path / "intel").is_dir()

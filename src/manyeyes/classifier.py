@@ -279,7 +279,7 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with network_off(self.offline):
             backbones = [Backbone.load(card, accepted, taps, *how) for card in cards]
         built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
-        return [built.setdefault((b.card, b.weights, b.taps, b.precision, b.engine), b) for b in backbones]
+        return [built.setdefault(b.identity, b) for b in backbones]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

@@ -8,11 +8,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 # Progress and remarks go to stderr, so that stdout holds results only. No markup: a folder may be called "[red]".
 console = Console(stderr=True, highlight=False, markup=False)
@@ -28,26 +31,32 @@ def waiting(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left; the block gets a function to call with each number of ``unit``\\ s done."""
+def counting(what: str, total: int, unit: str) -> Iterator[Callable[[float], None]]:
+    """A bar with rate and time left; the block gets a function to call with each number of ``unit`` done, or part of
+    one. Any thread may call it."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        _Rate(unit),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=_is_quiet()) as progress:
-        task = progress.add_task(what, total=total, rate="")
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
 
-        def advance(count: int = 1) -> None:
-            progress.advance(task, count)
-            speed = progress.tasks[task].speed
-            progress.update(task, rate=f"{speed:.1f} {unit}/s" if speed else "")
 
-        yield advance
+class _Rate(ProgressColumn):
+    """So many of a unit a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "")
 
 
 def _is_quiet() -> bool:

@@ -88,6 +88,7 @@ def truth(
     """What an uninterrupted run gives for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "CHUNK", CHUNK)
+        patch.setattr(pipeline, "MOST", CHUNK)
         patch.setattr(writer, "PHOTOS", CHUNK)
         return run(many_photos, list(prepared.values()), tmp_path_factory.mktemp("truth")).table
 
@@ -96,6 +97,7 @@ def truth(
 def same_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process write the chunks that those of children write."""
     monkeypatch.setattr(pipeline, "CHUNK", CHUNK)
+    monkeypatch.setattr(pipeline, "MOST", CHUNK)
     monkeypatch.setattr(writer, "PHOTOS", CHUNK)
 
 

@@ -19,7 +19,7 @@ CHUNK = 8
 
 
 def run(paths: list[str], backbones: list[Backbone], root: Path) -> Extraction:
-    pipeline.CHUNK = writer.PHOTOS = CHUNK
+    pipeline.CHUNK = pipeline.MOST = writer.PHOTOS = CHUNK
     # Copies, so that those given have built no network.
     return extract(paths, [copy.copy(backbone) for backbone in backbones], FeatureStore(root))
 

@@ -13,7 +13,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines.precision import resolve
 from manyeyes.backbones.nets import FINAL, NETS, Encoder, FloatArray, Precision, PrecisionChoice, Run
 from manyeyes.backbones.second_order import DIMENSION
-from manyeyes.backbones.weights import check_undamaged, ensure_weights, weights_sha256
+from manyeyes.backbones.weights import check_undamaged, ensure_weights, weights_bytes, weights_sha256
 
 TOP_LABELS = 10
 
@@ -52,10 +52,10 @@ class Backbone:
         self.weights = weights_sha256(card)
         net = NETS[card.net]
         self.taps = tuple(tap for tap in taps if tap in net.taps)
-        wanted = resolve(precision, card)
+        wanted = resolve(precision, card, engine)
         self.precision: Precision = wanted if wanted in net.precisions else "fp32"
         self.engine = engine
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._folder = folder
         self._expected = 0
 
@@ -72,18 +72,42 @@ class Backbone:
         """The card's backbone, its weights fetched if need be. Raises what :func:`ensure_weights` raises."""
         return cls(card, ensure_weights(card, accept_undeclared_licence), taps, precision, engine, batch_size)
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What is equal for backbones that are the same network, run in the same way."""
+        return self.card, self.weights, self.taps, self.precision, self.engine, self.batch_size
+
     def dimension(self, tap: str) -> int:
         """How many numbers the block of this tap has."""
         return self.card.dimension if tap == FINAL else DIMENSION
 
     def expect(self, photos: int) -> None:
-        """Say how many photos are to come: an engine takes its time to get ready only where that pays."""
+        """Say how many photos are to come: an engine takes its time to get ready only where that pays.
+
+        A network that was got ready for few is built anew where that pays for so many.
+        """
         self._expected = photos
+        if self.is_built and photos > self.encoder.enough:
+            self.release()
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the network is held in memory."""
+        return "encoder" in self.__dict__
+
+    def release(self) -> None:
+        """Give back the memory of the network; it is built anew when it is needed."""
+        self.__dict__.pop("encoder", None)
+
+    @property
+    def bytes(self) -> int:
+        """How large the weights are."""
+        return weights_bytes(self._folder)
 
     @property
     def batch(self) -> int:
-        """Photos to embed in one call: as many as was said, or else as suit the engine."""
-        return self._batch_size or self.encoder.batch
+        """Photos to embed in one call."""
+        return self.encoder.batch
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -93,7 +117,7 @@ class Backbone:
         when the engine cannot run them here.
         """
         check_undamaged(self._folder, self.weights)
-        run = Run(self.taps, self.precision, self.engine, self._expected)
+        run = Run(self.taps, self.precision, self.engine, self._expected, self.batch_size)
         encoder: Encoder = NETS[self.card.net]().load(self.card, self._folder, run)
         # Once more: what another process put there in the meantime must not bear the name of what was there before.
         check_undamaged(self._folder, self.weights)

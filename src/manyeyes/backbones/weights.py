@@ -38,6 +38,11 @@ def weights_sha256(card: Card) -> str:
     return str(_read_record(weights_folder(card))["weights_sha256"])
 
 
+def weights_bytes(folder: Path) -> int:
+    """How large the weights in ``folder`` are."""
+    return (folder / _weight_file(_read_record(folder))).stat().st_size
+
+
 def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     """The folder with the card's weights, fetched now if need be.
 

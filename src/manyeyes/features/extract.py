@@ -107,6 +107,8 @@ def fill_store(
         found = _hash_all(pool, paths)
         known = {sha: path for path, sha in zip(paths, found, strict=True) if isinstance(sha, str)}
         lack = plan(spaces, known, lambda space, photos: store.missing(space, photos, verify))
+        for backbone in backbones:
+            backbone.expect(len(lack.of_backbone(backbone.card.name)))
         refused: dict[str, Rejected] = {}
         for part in _parts(lack):
             refused |= fill(store, spaces, backbones, part, pool)

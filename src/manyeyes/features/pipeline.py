@@ -3,11 +3,12 @@
 One pool with as many threads as cores does everything (decoders and engines release the GIL), and every pass runs on
 one core, so nothing fights for a core. While one chunk is written, the nets' passes over the next are queued, and the
 one after that is being decoded: no core waits. Each photo is read and decoded once for all backbones; backbones with
-the same framing share its pixels. Three chunks bound the memory, whatever the number of photos.
+the same framing share its pixels. Three chunks bound the memory, whatever the number of photos; where the weights are
+very large, some backbones look after the others, whatever their number.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,8 +25,12 @@ from manyeyes.features.store import FeatureStore
 from manyeyes.features.writer import ShardWriter
 from manyeyes.images import Reason, Rejected, decode, read_bytes, thumbnail
 from manyeyes.progress import counting
+from manyeyes.threads import cores
 
-CHUNK = 64
+# Photos of a chunk: as many as give every core a pass of one backbone, within these bounds.
+CHUNK, MOST = 64, 512
+# Bytes of weights that are held at the same time; networks take about three times as much.
+ROOM = 2 * 2**30
 
 Framing = tuple[int, float, Interpolation]
 Pixels = npt.NDArray[np.uint8]
@@ -46,6 +51,12 @@ class Lack:
         """The photos that a backbone must look at, for one tap or another."""
         return set().union(*(photos for (backbone, _), photos in self.by_tap.items() if backbone == name))
 
+    def of_group(self, names: Set[str], thumbnails: set[str]) -> "Lack":
+        """What these backbones must look at, and what lacks one of these thumbnails."""
+        by_tap = {key: photos for key, photos in self.by_tap.items() if key[0] in names}
+        wanted = thumbnails.union(*by_tap.values())
+        return Lack({photo: path for photo, path in self.paths.items() if photo in wanted}, by_tap, thumbnails)
+
 
 @dataclass(frozen=True)
 class _Framed:
@@ -54,6 +65,10 @@ class _Framed:
     sha256: str
     thumbnail: Pixels
     pixels: dict[Framing, Pixels]
+
+
+# A chunk that is being decoded, photo by photo.
+_Decoding = list[tuple[str, "Future[_Framed | Rejected]"]]
 
 
 @dataclass(frozen=True)
@@ -74,30 +89,36 @@ def fill(
 ) -> dict[str, Rejected]:
     """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded."""
     refused: dict[str, Rejected] = {}
-    todo = list(lack.paths.items())
-    framings = {b.card.name: b.card.preprocessing.framing for b in backbones}
-    by_backbone = {name: lack.of_backbone(name) for name in framings}
+    groups, thumbnails = _groups(backbones), lack.thumbnails
+    for group in groups:
+        mine = lack.of_group({backbone.card.name for backbone in group}, thumbnails)
+        refused |= _fill(store, spaces, group, mine, pool)
+        thumbnails = set()
+        if len(groups) > 1:
+            for backbone in group:
+                backbone.release()
+    return refused
+
+
+def _groups(backbones: Sequence[Backbone]) -> list[list[Backbone]]:
+    """Backbones whose weights are held at the same time: mostly all of them."""
+    groups: list[list[Backbone]] = [[]]
     for backbone in backbones:
-        backbone.expect(len(by_backbone[backbone.card.name]))
+        if groups[-1] and sum(each.bytes for each in [*groups[-1], backbone]) > ROOM:
+            groups.append([])
+        groups[-1].append(backbone)
+    return groups
 
-    def start_decoding(chunk: list[tuple[str, str]]) -> list[tuple[str, Future[_Framed | Rejected]]]:
-        wanted = [{framings[name] for name in framings if photo in by_backbone[name]} for photo, _ in chunk]
-        return [
-            (photo, pool.submit(_decode, photo, path, wants))
-            for (photo, path), wants in zip(chunk, wanted, strict=True)
-        ]
 
-    def start_looking(decoding: list[tuple[str, Future[_Framed | Rejected]]]) -> _Looking:
-        outcomes = {photo: future.result() for photo, future in decoding}
-        bad = {photo: outcome for photo, outcome in outcomes.items() if isinstance(outcome, Rejected)}
-        framed = [outcome for outcome in outcomes.values() if isinstance(outcome, _Framed)]
-        return _Looking(
-            framed, bad, {b.card.name: _queue(pool, b, framed, by_backbone[b.card.name]) for b in backbones}
-        )
-
-    with counting(f"{len(backbones)} backbones look at", len(todo), "photos") as advance, ShardWriter(store) as writer:
-        chunks = (todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK))
-        for chunk in _one_ahead(map(start_looking, _one_ahead(map(start_decoding, chunks)))):
+def _fill(
+    store: FeatureStore, spaces: Spaces, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor
+) -> dict[str, Rejected]:
+    refused: dict[str, Rejected] = {}
+    what = f"{len(backbones)} backbones look at"
+    with counting(what, len(lack.paths), "photos") as advance, ShardWriter(store) as writer:
+        crew = _Crew(backbones, lack, pool, advance)
+        chunks = _chunks(list(lack.paths.items()), backbones)
+        for chunk in _one_ahead(map(crew.start_looking, _one_ahead(map(crew.start_decoding, chunks)))):
             refused |= chunk.refused
             for backbone in backbones:
                 photos, passes = chunk.passes[backbone.card.name]
@@ -107,8 +128,64 @@ def fill(
                     _keep_tap(writer, spaces[key], tap, photos, embeddings, lack.by_tap[key])
             _keep_thumbnails(writer, chunk.framed, lack.thumbnails)
             writer.write_if_due()
-            advance(len(chunk.framed) + len(chunk.refused))
     return refused
+
+
+class _Crew:
+    """Backbones that look at the same photos: starts their work in the pool, and says how much of it is done."""
+
+    def __init__(
+        self, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor, advance: Callable[[float], None]
+    ) -> None:
+        self._backbones = backbones
+        self._framings = {backbone.card.name: backbone.card.preprocessing.framing for backbone in backbones}
+        self._wanted = {name: lack.of_backbone(name) for name in self._framings}
+        self._pool = pool
+        self._advance = advance
+
+    def start_decoding(self, chunk: list[tuple[str, str]]) -> _Decoding:
+        return [
+            (photo, self._start(self._share(photo), _decode, photo, path, self._wants(photo))) for photo, path in chunk
+        ]
+
+    def start_looking(self, decoding: _Decoding) -> _Looking:
+        outcomes = {photo: future.result() for photo, future in decoding}
+        refused = {photo: outcome for photo, outcome in outcomes.items() if isinstance(outcome, Rejected)}
+        self._advance(sum(1 - self._share(photo) for photo in refused))
+        framed = [outcome for outcome in outcomes.values() if isinstance(outcome, _Framed)]
+        return _Looking(framed, refused, {b.card.name: self._start_passes(b, framed) for b in self._backbones})
+
+    def _start_passes(self, backbone: Backbone, framed: list[_Framed]) -> tuple[list[str], list[Future[Embedding]]]:
+        mine = [photo for photo in framed if photo.sha256 in self._wanted[backbone.card.name]]
+        if not mine:
+            return [], []
+        size = backbone.batch  # this builds the network, in one thread, before several ask for it
+        batches = [mine[start : start + size] for start in range(0, len(mine), size)]
+        shares = [sum(self._share(photo.sha256) for photo in batch) for batch in batches]
+        passes = [self._start(share, _look, backbone, batch) for share, batch in zip(shares, batches, strict=True)]
+        return [photo.sha256 for photo in mine], passes
+
+    def _wants(self, photo: str) -> set[Framing]:
+        return {self._framings[name] for name, wanted in self._wanted.items() if photo in wanted}
+
+    def _share(self, photo: str) -> float:
+        """How much of a photo's work each step is: to decode it, and to look at it with each backbone that must."""
+        return 1 / (1 + sum(photo in wanted for wanted in self._wanted.values()))
+
+    def _start(self, share: float, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        future = self._pool.submit(work, *arguments)
+        future.add_done_callback(lambda _: self._advance(share))
+        return future
+
+
+def _chunks(todo: list[tuple[str, str]], backbones: list[Backbone]) -> Iterator[list[tuple[str, str]]]:
+    """The photos in order. While no network is built, and nobody knows yet what it wants, chunks are small."""
+    start = 0
+    while start < len(todo):
+        busy = max((cores() * backbone.batch for backbone in backbones if backbone.is_built), default=CHUNK)
+        size = max(CHUNK, min(busy, MOST))
+        yield todo[start : start + size]
+        start += size
 
 
 def _one_ahead(started: Iterable[T]) -> Iterator[T]:
@@ -134,19 +211,8 @@ def _decode(sha256: str, path: str, framings: set[Framing]) -> _Framed | Rejecte
     return _Framed(sha256, thumbnail(image, THUMBNAIL_SIDE), pixels)
 
 
-def _queue(
-    pool: ThreadPoolExecutor, backbone: Backbone, framed: list[_Framed], missing: set[str]
-) -> tuple[list[str], list[Future[Embedding]]]:
-    mine = [photo for photo in framed if photo.sha256 in missing]
-    if not mine:
-        return [], []
-    size = backbone.batch  # this builds the network, in one thread, before several ask for it
-    batches = [mine[start : start + size] for start in range(0, len(mine), size)]
+def _look(backbone: Backbone, batch: list[_Framed]) -> Embedding:
     framing = backbone.card.preprocessing.framing
-    return [photo.sha256 for photo in mine], [pool.submit(_look, backbone, framing, batch) for batch in batches]
-
-
-def _look(backbone: Backbone, framing: Framing, batch: list[_Framed]) -> Embedding:
     return backbone.embed(np.stack([photo.pixels[framing] for photo in batch]))
 
 

@@ -31,9 +31,6 @@ class ShardWriter:
 
     def __init__(self, store: FeatureStore) -> None:
         self._store = store
-        self._begin()
-
-    def _begin(self) -> None:
         self._gathered: dict[str, _Gathered] = {}
         self._since = time.monotonic()
 
@@ -50,11 +47,11 @@ class ShardWriter:
             self._write()
 
     def _write(self) -> None:
-        gathered = self._gathered
-        self._begin()
-        for each in gathered.values():
+        for folder, each in list(self._gathered.items()):
             columns = {name: np.concatenate([part[name] for part in each.parts]) for name in each.parts[0]}
             self._store.write(each.space, each.photos, columns)
+            del self._gathered[folder]  # not before it is written: Ctrl-C may come at any moment
+        self._since = time.monotonic()
 
     def __enter__(self) -> Self:
         return self

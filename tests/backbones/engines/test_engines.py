@@ -15,6 +15,7 @@ from manyeyes.backbones.nets import NETS, SECOND_ORDER
 from manyeyes.backbones.preprocess import normalise
 from manyeyes.backbones.weights import ensure_weights
 from manyeyes.errors import EngineError, UnknownNameError
+from manyeyes.threads import open_pool
 
 BOTH = (FINAL, SECOND_ORDER)
 HERE = [name for name in ENGINES.names() if not ENGINES[name]().why_not()]
@@ -88,21 +89,74 @@ def test_an_engine_that_this_machine_cannot_have_says_why(card: Card, monkeypatc
 
 def test_torch_compiles_when_there_are_photos_enough(card, photos, truth, monkeypatch) -> None:
     compiled = []
-    monkeypatch.setattr(torch_engine, "compiled", lambda net, size: compiled.append(size) or net)
-    for count, expected in ((0, []), (100, []), (10**9, [64])):
+    monkeypatch.setattr(torch_engine, "compiled", lambda net, job, batch: compiled.append(batch) or net)
+    for count, expected in ((0, []), (100, []), (10**9, [torch_engine.BATCH])):
         backbone = Backbone.load(card, taps=BOTH)
         backbone.expect(count)
         assert cosines(backbone.embed(photos).blocks[FINAL], truth.blocks[FINAL]).min() > 1 - 1e-6
         assert compiled == expected
 
 
-def test_a_compiled_network_sees_the_same(card: Card, photos: np.ndarray, truth: Embedding) -> None:
-    net = NETS[card.net]().assemble(card, ensure_weights(card), BOTH)
-    encoder = torch_engine.TorchEncoder(torch_engine.compiled(net, 64))
-    with ThreadPoolExecutor(2) as threads:
-        for seen in threads.map(encoder, [photos] * 4):
+def test_a_network_got_ready_for_few_photos_is_got_ready_again_for_many(card: Card, monkeypatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch_engine, "compiled", lambda net, job, batch: compiled.append(batch) or net)
+    backbone = Backbone.load(card, batch_size=4)
+    first = backbone.encoder
+    for count in (100, 1):
+        backbone.expect(count)
+        assert backbone.encoder is first
+    backbone.expect(10**9)
+    second = backbone.encoder
+    backbone.expect(10**10)
+    assert backbone.encoder is second is not first
+    assert compiled == [4]
+
+
+def graphs() -> int:
+    """How many graphs torch has compiled in this process."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def test_a_compiled_network_sees_the_same_and_is_compiled_once(card, photos, truth, monkeypatch) -> None:
+    monkeypatch.setattr(torch_engine, "_compiling_pays_after", lambda net, size: 0)
+    before = graphs()
+    backbone = Backbone.load(card, taps=BOTH, batch_size=4)
+    backbone.expect(10)
+    _ = backbone.encoder
+    with open_pool(2) as pool:
+        for seen in pool.map(backbone.embed, [photos[:4], photos[4:]] * 4):
+            first = 0 if len(seen.blocks[FINAL]) == 4 else 4
             for tap, block in seen.blocks.items():
-                assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-5
+                assert cosines(block, truth.blocks[tap][first : first + len(block)]).min() > 1 - 1e-5
+    assert graphs() == before + 1
+
+
+def test_as_many_networks_are_compiled_as_there_are(card: Card, photos: np.ndarray, monkeypatch) -> None:
+    """To torch they are one function, of which it would keep eight versions and then give up without an error."""
+    monkeypatch.setattr(torch_engine, "_compiling_pays_after", lambda net, size: 0)
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: compile_(net, dynamic=dynamic, backend="eager"))
+    before = graphs()
+    with open_pool(1) as pool:
+        for _ in range(12):
+            backbone = Backbone.load(card)
+            backbone.expect(10)
+            _ = backbone.encoder
+            pool.submit(backbone.embed, photos).result()
+    assert graphs() == before + 12
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(card, photos, truth, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(torch_engine, "_compiling_pays_after", lambda net, size: 0)
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no such compiler",))
+    # A graph that an earlier test had compiled would be found again.
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    backbone = Backbone.load(card, taps=BOTH)
+    backbone.expect(10)
+    seen = backbone.embed(photos)
+    assert "torch cannot compile tiny, which runs as it is" in caplog.text
+    for tap, block in seen.blocks.items():
+        assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-6
 
 
 def test_all_of_a_network_goes_to_another_device(card: Card) -> None:
@@ -127,6 +181,6 @@ def test_a_batch_too_large_for_the_gpu_is_halved(card, photos, truth, monkeypatc
     net = NETS[card.net]().assemble(card, ensure_weights(card), BOTH)
     encoder = Small(net, batch=6)
     look = encoder(photos)
-    assert encoder.batch <= 2
+    assert encoder.batch == 2
     for tap, block in look.blocks.items():
         assert cosines(block, truth.blocks[tap]).min() > 1 - 1e-6

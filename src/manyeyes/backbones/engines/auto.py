@@ -40,6 +40,7 @@ class AutoEngine:
 
     def start(self, job: Job) -> Encoder:
         if not CudaEngine().why_not():
+            log.info("%s: cuda, for there is a GPU", job.name)
             return CudaEngine().start(job)
         if why_not := ENGINES["openvino"]().why_not():
             log.info("%s: torch, because of OpenVINO: %s", job.name, why_not)
@@ -47,7 +48,9 @@ class AutoEngine:
         times = _written_down(job)
         if times is None and job.run.photos < WORTH_A_RACE:
             log.info("%s: torch, for there are too few photos to find out what is faster", job.name)
-            return _start("torch", job)
+            encoder = _start("torch", job)
+            encoder.enough = WORTH_A_RACE - 1
+            return encoder
         if times is None:
             return _race(job)
         fastest = _fastest(times)
@@ -58,7 +61,7 @@ class AutoEngine:
 def _race(job: Job) -> Encoder:
     """Time a few photos by each engine in turn, write the times down, and give the fastest one's encoder."""
     racers: dict[str, Encoder] = {}
-    as_it_is = replace(job, run=replace(job.run, photos=0))  # torch compiles for a minute, and only if it has won
+    as_it_is = replace(job, run=replace(job.run, photos=0))  # torch compiles for a minute, and only when it has won
     for name in RACERS:
         try:
             racers[name] = _start(name, as_it_is)
@@ -75,7 +78,11 @@ def _race(job: Job) -> Encoder:
     times = {name: round(1000 * seconds / PHOTOS, 2) for name, seconds in times.items()}
     log.info("%s: %s wins (%s)", job.name, _fastest(times), _in_words(times))
     _write_down(job, times)
-    return _start("torch", job) if _fastest(times) == "torch" else racers["openvino"]
+    winner = racers[_fastest(times)]
+    if job.run.photos <= winner.enough:
+        return winner
+    racers.clear()  # their memory, before it is got ready for many photos
+    return _start(_fastest(times), job)
 
 
 def _start(name: str, job: Job) -> Encoder:
@@ -123,7 +130,9 @@ def _record(job: Job) -> Path:
 
 
 def _processor() -> str:
-    return f"{processor().get('cpu_name') or platform.processor()}, {cores()} cores"
+    # A hypervisor may leave of the name but the maker's: what the processor can do tells its kind.
+    skills = sorted(name for name, has in processor().items() if has is True)
+    return f"{processor().get('cpu_name') or platform.processor()}, {cores()} cores, {' '.join(skills)}"
 
 
 def _version(package: str) -> str:

@@ -1,5 +1,6 @@
 """OpenVINO on x86 processors: whole graphs compiled for this processor, in float32 or bfloat16."""
 
+import math
 import platform
 import threading
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from manyeyes.backbones.engines.openvino_graph import graph
 from manyeyes.backbones.engines.openvino_import import openvino
 from manyeyes.backbones.nets import Encoder, Look, Pixels, Precision
 from manyeyes.backbones.nets.whole import look_of
+from manyeyes.errors import EngineError
 from manyeyes.threads import cores
 
 BATCH = 8
@@ -40,15 +42,22 @@ class OpenVinoEngine:
             # Who else works on this machine is for the system's scheduler to weigh.
             "ENABLE_CPU_PINNING": False,
         }
-        return OpenVinoEncoder(openvino().Core().compile_model(graph(job), "CPU", settings), job.size)
+        model = graph(job)
+        try:
+            compiled = openvino().Core().compile_model(model, "CPU", settings)
+            return OpenVinoEncoder(compiled, job.size, job.run.batch or BATCH)
+        except RuntimeError as error:  # the only kind that OpenVINO raises
+            why = " ".join(str(error).split())[:200]
+            raise EngineError(f"OpenVINO cannot run {job.name} here: {why}; choose --engine torch") from None
 
 
 class OpenVinoEncoder:
     """A compiled graph of one photo as a function of arrays. Its weights stay packed: batches would gain it little."""
 
-    batch = BATCH
+    enough = math.inf
 
-    def __init__(self, compiled: Any, size: int) -> None:
+    def __init__(self, compiled: Any, size: int, batch: int = BATCH) -> None:
+        self.batch = batch
         self._compiled = compiled
         self._mine = threading.local()
         with _first_pass:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # Raised when what is converted changes.
 VERSION = 1
-GRAPH, RECORD = "graph.xml", "graph.json"
+GRAPH, WEIGHTS, RECORD = "graph.xml", "graph.bin", "graph.json"
 
 
 def kept_graph(job: Job) -> Path | None:
@@ -34,10 +34,13 @@ def kept_graph(job: Job) -> Path | None:
     folder = _folder(job)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if all(sha256_of(folder / name) == digest for name, digest in record.items()):
+        if record == _digests(folder):
             return folder / GRAPH
+    except FileNotFoundError:
+        if not folder.exists():
+            return None
     except (OSError, ValueError):
-        return None
+        pass
     log.warning("the OpenVINO graph of %s was damaged: it is converted anew (%s)", job.name, folder)
     return None
 
@@ -45,10 +48,13 @@ def kept_graph(job: Job) -> Path | None:
 def graph(job: Job) -> Any:
     """The job's graph, ``openvino.Model``: the kept one, else converted now. Raises EngineError when it cannot be."""
     if kept := kept_graph(job):
-        return openvino().Core().read_model(kept)
+        try:
+            return openvino().Core().read_model(kept)
+        except RuntimeError as error:  # written by another version, or removed meanwhile
+            log.warning("the OpenVINO graph of %s cannot be read: it is converted anew (%s)", job.name, error)
     with waiting(f"converting {job.name} for OpenVINO"):
         model = _convert(job)
-        _keep(model, _folder(job))
+        _keep(model, job)
     return model
 
 
@@ -85,14 +91,20 @@ def _folder(job: Job) -> Path:
     return job.folder / f"openvino-{VERSION}-{job.key}"
 
 
-def _keep(model: Any, folder: Path) -> None:
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / name) for name in (GRAPH, WEIGHTS)}
+
+
+def _keep(model: Any, job: Job) -> None:
     """Write under a hidden name and rename; two processes may convert the same network at the same time."""
+    folder = _folder(job)
     hidden = folder.with_name(f".{uuid.uuid4().hex}")
     try:
         hidden.mkdir()
         openvino().save_model(model, hidden / GRAPH, compress_to_fp16=False)
-        digests = {path.name: sha256_of(path) for path in hidden.iterdir()}
-        (hidden / RECORD).write_text(json.dumps(digests), encoding="utf-8")
+        (hidden / RECORD).write_text(json.dumps(_digests(hidden)), encoding="utf-8")
+        if folder.exists() and kept_graph(job):
+            return  # another process was faster, and others may be reading what it wrote
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         hidden.rename(folder)
         for older in set(folder.parent.glob("openvino-*")) - set(folder.parent.glob(f"openvino-{VERSION}-*")):

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import torch
 
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.engines.cuda_engine import CudaEngine
 from manyeyes.backbones.nets import Precision, PrecisionChoice
 from manyeyes.errors import UnknownNameError
 
@@ -13,15 +14,15 @@ from manyeyes.errors import UnknownNameError
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16")
 
 
-def resolve(choice: PrecisionChoice, card: Card) -> Precision:
-    """The precision that a choice means for a backbone on this machine: ``auto`` is bf16 only for checked cards.
+def resolve(choice: PrecisionChoice, card: Card, engine: str) -> Precision:
+    """The precision that a choice means for a backbone and engine here: ``auto`` is bf16 only for checked cards.
 
     Raises UnknownNameError for a choice that does not exist.
     """
     check_precision(choice)
     if choice != "auto":
         return choice
-    return "bf16" if card.bf16_checked and has_bf16() else "fp32"
+    return "bf16" if card.bf16_checked and has_bf16(engine) else "fp32"
 
 
 def check_precision(choice: str) -> None:
@@ -30,9 +31,9 @@ def check_precision(choice: str) -> None:
         raise UnknownNameError(f"{choice!r} is not one of the precisions: choose from {', '.join(known)}")
 
 
-def has_bf16() -> bool:
-    """Whether the GPU, or else the processor, multiplies in bfloat16."""
-    if torch.cuda.is_available():
+def has_bf16(engine: str) -> bool:
+    """Whether what the engine runs on, the GPU or the processor, multiplies in bfloat16."""
+    if engine in ("auto", "cuda") and not CudaEngine().why_not():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(processor().get(name) for name in INSTRUCTIONS)
 

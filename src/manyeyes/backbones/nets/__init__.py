@@ -26,13 +26,14 @@ class Run:
 
     taps : where it is read. precision : what it computes in. engine : one of
     :data:`manyeyes.backbones.engines.ENGINES`. photos : about how many it is going to look at; an engine takes its time
-    to get ready only where that pays.
+    to get ready only where that pays. batch : photos in one pass; None leaves it to the engine.
     """
 
     taps: tuple[str, ...] = (FINAL,)
     precision: Precision = "fp32"
     engine: str = "torch"
     photos: int = 0
+    batch: int | None = None
 
 
 # Final features, in float32, by torch: how weights are verified.
@@ -52,10 +53,12 @@ class Look(NamedTuple):
 class Encoder(Protocol):
     """Photos framed for the card, (B, S, S, 3) uint8 RGB → :class:`Look`. Several threads may call it at once.
 
-    ``batch`` is how many photos in one call suit it best; it takes any number.
+    ``batch`` is how many photos at most are wanted in one call. For up to ``enough`` photos it is the best choice; for
+    more, its engine would have taken the time to get a faster one ready.
     """
 
     batch: int
+    enough: float
 
     def __call__(self, framed: Pixels) -> Look: ...
 

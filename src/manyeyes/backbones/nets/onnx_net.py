@@ -1,5 +1,7 @@
 """Any ONNX image encoder as a backbone, run by onnxruntime."""
 
+import logging
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import FINAL, PLAIN, Encoder, FloatArray, Look, Pixels, Precision, Run
 from manyeyes.backbones.preprocess import normalise
 from manyeyes.errors import CardError, MissingExtraError
+
+log = logging.getLogger(__name__)
 
 GRAPH = "model.onnx"
 BATCH = 16
@@ -29,7 +33,9 @@ class OnnxNet:
         shutil.copyfile(fetched, folder / GRAPH)
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
-        return OnnxEncoder(card, folder / GRAPH)
+        if run.engine != "auto":
+            log.info("%s: onnxruntime, whatever the engine, for it is an ONNX graph", card.name)
+        return OnnxEncoder(card, folder / GRAPH, run.batch or BATCH)
 
 
 def open_session(path: Path, name: str) -> Any:
@@ -66,10 +72,12 @@ def run_session(session: Any, pixels: FloatArray, name: str) -> list[Any]:
 
 
 class OnnxEncoder:
-    def __init__(self, card: Card, path: Path) -> None:
+    enough = math.inf
+
+    def __init__(self, card: Card, path: Path, batch: int = BATCH) -> None:
         self._session = open_session(path, card.name)
         self._batch = self._session.get_inputs()[0].shape[0]
-        self.batch = self._batch if isinstance(self._batch, int) else BATCH
+        self.batch = self._batch if isinstance(self._batch, int) else batch
         self._card = card
 
     def __call__(self, framed: Pixels) -> Look:

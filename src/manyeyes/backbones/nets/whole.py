@@ -73,7 +73,8 @@ def look_of(outputs: dict[str, Tensor]) -> Look:
     """What the outputs say, as arrays in float32."""
     blocks = {FINAL: _to_numpy(outputs[FEATURES])}
     if MOMENTS in outputs:
-        blocks[SECOND_ORDER] = _to_numpy(block_of_moments(outputs[MOMENTS]))
+        # On the processor's cores: a GPU takes the roots of many small matrices one by one.
+        blocks[SECOND_ORDER] = _to_numpy(block_of_moments(outputs[MOMENTS].cpu()))
     return Look(blocks, _to_numpy(outputs[LOGITS]) if LOGITS in outputs else None)
 
 

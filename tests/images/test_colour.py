@@ -9,8 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops
 
-from manyeyes.images import Reason, Rejected, decode
+from manyeyes.images import Reason, Rejected, colour, decode
 from manyeyes.images.colour import rgb
+
+
+@pytest.fixture(autouse=True, params=[5, 128], ids=["strips", "whole"])
+def strips(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colour, "_STRIP", request.param)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

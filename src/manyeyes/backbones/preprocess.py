@@ -14,9 +14,9 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# How many times as many pixels as are wanted may be made and thrown away: with more, the slower resize that makes only
-# those that are wanted is the faster one, and a panorama's whole would take much memory.
-_WASTE = 6
+# How many times as many pixels as are wanted may be made and thrown away: of a panorama, the whole would take much
+# memory, and more time than the slower resize that makes only those that are wanted.
+_WASTE = 12
 
 
 def frame(photo: Pixels, size: int, crop: float, interpolation: Interpolation) -> Pixels:

@@ -42,12 +42,12 @@ def rgb(file: Image.Image) -> Pixels:
 
     Raises UnsupportedPixels for floating-point, signed and 32-bit values.
     """
-    image = _rgb(file)
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    # All at once would go through two more copies of the whole, in several times the time.
-    for top in range(0, image.height, _STRIP):
-        bottom = min(top + _STRIP, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    to_rgb = _conversion(file)
+    pixels = np.empty((file.height, file.width, 3), np.uint8)
+    # All at once would go through several more copies of the whole, in several times the time.
+    for top in range(0, file.height, _STRIP):
+        bottom = min(top + _STRIP, file.height)
+        pixels[top:bottom] = np.asarray(to_rgb(file.crop((0, top, file.width, bottom))))
     return pixels
 
 
@@ -61,37 +61,43 @@ def _orientation(file: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _rgb(file: Image.Image) -> Image.Image:
+def _conversion(file: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes RGB of each strip of an image."""
     mode = file.mode
     if mode.startswith("I;16") or (mode == "I" and isinstance(file, PngImageFile | PpmImageFile)):
-        return _grey_from_16_bits(file).convert("RGB")
+        return _grey_from_16_bits(file)
     if mode in ("I", "F"):
         kind = "floating-point" if mode == "F" else "signed or 32-bit"
         raise UnsupportedPixels(f"{kind} values have no agreed white; save it with 8 or 16 unsigned bits")
     if file.has_transparency_data:
-        return _on_white(file)
+        return _on_white
     if mode == "CMYK" and isinstance(file, JpegImageFile) and "adobe" not in file.info:
         # Pillow takes every CMYK JPEG for one of Adobe's, which are stored inverted.
-        return ImageChops.invert(file).convert("RGB")
-    return file if mode == "RGB" else file.convert("RGB")
+        return lambda strip: ImageChops.invert(strip).convert("RGB")
+    return lambda strip: strip if mode == "RGB" else strip.convert("RGB")
 
 
-def _grey_from_16_bits(file: Image.Image) -> Image.Image:
-    values = np.asarray(file).astype(np.uint32)
-    white = 65535
+def _grey_from_16_bits(file: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    white, least_is_white = 65535, False
     if isinstance(file, TiffImageFile):
         white = 2 ** file.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0] - 1
-        if file.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0:  # 0: the least value is white
-            values = white - values
+        least_is_white = file.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
     transparent = file.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = white
-    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+
+    def to_rgb(strip: Image.Image) -> Image.Image:
+        values = np.asarray(strip).astype(np.uint32)
+        if least_is_white:
+            values = white - values
+        if isinstance(transparent, int):
+            values[values == transparent] = white
+        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
+
+    return to_rgb
 
 
-def _on_white(file: Image.Image) -> Image.Image:
+def _on_white(strip: Image.Image) -> Image.Image:
     # Pillow has no direct way from premultiplied grey to RGBA.
-    image = file.convert("LA") if file.mode == "La" else file
+    image = strip.convert("LA") if strip.mode == "La" else strip
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))

@@ -7,6 +7,8 @@ becomes another photo's pixels. What the bytes are is decided by their content, 
 import hashlib
 import os
 import stat
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
@@ -25,6 +27,9 @@ from manyeyes.places import is_url
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 2**30  # 100 megapixels of 16-bit RGBA, uncompressed, are 0.8 GB
+# Photos of more pixels take up to twelve bytes for each while they are decoded: so many at a time, whatever the cores.
+LARGE_PIXELS = 16_000_000
+_large = threading.BoundedSemaphore(2)
 
 
 class Reason(StrEnum):
@@ -107,9 +112,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
 def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Pixels | Rejected:
     """Decode the first frame to upright RGB: (H, W, 3), uint8.
 
-    Greyscale of 16 bits is scaled to 8, transparency lies on white. A large JPEG may come at a half, a quarter
-    or an eighth of its size, with 1,368 pixels or more left in its shorter side: what a backbone sees of it stays the
-    same within a grey level on average, for less time and memory. ``path`` only names the photo in a rejection.
+    Greyscale of 16 bits is scaled to 8, transparency lies on white. A large JPEG may come at a half, a quarter or an
+    eighth of its size, with 1,368 pixels or more left in its shorter side: what a backbone of up to 518 pixels sees of
+    it stays the same within a grey level on average, for less time and memory. ``path`` only names the photo in a
+    rejection.
 
     Files that declare more than ``max_pixels`` are rejected before any pixel is decoded; TIFF and GIF files also when
     they exceed ``PIL.Image.MAX_IMAGE_PIXELS``, because Pillow's readers of these two check that themselves.
@@ -136,7 +142,10 @@ def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Pixels | Rej
         file = reader(BytesIO(data))
         if refused := _too_large(path, file.size, limit):
             return refused
-        image = upright(_pixels(data, file), file)
+        if isinstance(file, JpegImageFile):
+            shrink(file)
+        with _room_for(file.size):
+            image = upright(_pixels(data, file), file)
     except MemoryError:  # were it an answer, the load of the machine would decide which photos there are
         raise
     except UnsupportedPixels as error:
@@ -155,13 +164,15 @@ def decode(data: bytes, path: str, max_pixels: int = MAX_PIXELS) -> Pixels | Rej
 
 
 def _pixels(data: bytes, file: ImageFile.ImageFile) -> Pixels:
-    if isinstance(file, JpegImageFile):
-        shrink(file)
-        plain = pixels_of_plain(data, file)
-        if plain is not None:
-            return plain
+    if isinstance(file, JpegImageFile) and (plain := pixels_of_plain(data, file)) is not None:
+        return plain
     file.load()
     return rgb(file)
+
+
+def _room_for(size: tuple[int, int]) -> AbstractContextManager[object]:
+    width, height = size
+    return _large if width * height > LARGE_PIXELS else nullcontext()
 
 
 def _too_large(path: str, size: tuple[int, int], limit: int) -> Rejected | None:

@@ -7,8 +7,6 @@ With 11 backbones there are 2,047 sets, so this is for few photos. The page hold
 
 import argparse
 import platform
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from itertools import combinations
@@ -140,9 +138,8 @@ def page(trials: list[Trial], backbones: int, zoo: str) -> str:
         )
     means = " | ".join(f"{value:.2f}" for value in np.mean([one.accuracy for one in trials], axis=0))
     lines.append(f"| mean | | | | | | {np.mean([one.gap for one in trials]):.4f} | {means} |")
-    command = shlex.join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
     versions = f"manyeyes {__version__}, Python {platform.python_version()}, {platform.machine()}"
-    return "\n".join([*lines, "", f"Made by `{command}` with {versions}.", ""])
+    return "\n".join([*lines, "", f"Made by `{command()}` with {versions}.", ""])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Each run has a process of its own, ours and theirs in turn, so that a rival that
 import argparse
 import json
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -195,7 +194,6 @@ def one_cost(rows: np.ndarray) -> float:
 
 
 def page(lines: list[str], arguments: argparse.Namespace) -> str:
-    command = shlex.join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
     threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
     versions = (
         f"manyeyes {__version__}, scikit-learn {sklearn.__version__}, numpy {np.__version__}, "
@@ -220,7 +218,7 @@ def page(lines: list[str], arguments: argparse.Namespace) -> str:
         "|---|---|---|---|---|---|---|---|",
         *lines,
         "",
-        f"Made by `{command}` with {versions}.",
+        f"Made by `{command()}` with {versions}.",
         "",
     ]
     return "\n".join(text)

@@ -8,8 +8,6 @@ way, on the same photos. The page holds the command that made it.
 
 import argparse
 import platform
-import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +120,11 @@ def page(outcomes: Outcomes, title: str, heads: str) -> str:
             f"| {one.mean('log_loss'):.4f} | {100 * one.mean('calibration_error'):.1f} | {' | '.join(against)} "
             f"| {one.seconds:.1f} |"
         )
-    command = shlex.join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
     versions = f"manyeyes {__version__}, Python {platform.python_version()}, {platform.machine()}"
     notes = [
         *(f"{name} failed: {why}." for name, why in outcomes.failures.items()),
         "Seconds are those of one fit; experts that several mixtures share are fitted, and counted, with the first.",
-        f"Made by `{command}` with {versions}.",
+        f"Made by `{command()}` with {versions}.",
     ]
     return "\n".join([*lines, "", *notes, ""])
 

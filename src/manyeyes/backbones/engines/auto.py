@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # For fewer photos an engine that is not ready is not got ready: that takes seconds.
 WORTH_A_RACE = 50
-ROUNDS, PHOTOS = 5, 2
+ROUNDS, PHOTOS = 5, 4
 RACERS = ("torch", "openvino")
 
 

@@ -18,6 +18,9 @@ from manyeyes.errors import EngineError
 from manyeyes.threads import cores
 
 BATCH = 8
+# Networks whose weights are no larger, in bytes, look at so many photos together, in 8 to 16 per cent less time for
+# each (EfficientNet-Lite, MobileNets, SqueezeNet, PP-LCNet). Larger ones gain nothing, and Xception loses five.
+SMALL, TOGETHER = 32 * 2**20, 4
 # How OpenVINO calls what it computes in.
 PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
@@ -44,35 +47,60 @@ class OpenVinoEngine:
         }
         model = graph(job)
         try:
-            compiled = openvino().Core().compile_model(model, "CPU", settings)
+            compiled = {1: openvino().Core().compile_model(model, "CPU", settings)}
+            if _bytes(model) <= SMALL and _takes(model, TOGETHER):
+                compiled[TOGETHER] = openvino().Core().compile_model(model, "CPU", settings)
             return OpenVinoEncoder(compiled, job.size, job.run.batch or BATCH)
         except RuntimeError as error:  # the only kind that OpenVINO raises
             why = " ".join(str(error).split())[:200]
             raise EngineError(f"OpenVINO cannot run {job.name} here: {why}; choose --engine torch") from None
 
 
+def _bytes(model: Any) -> int:
+    """How large the weights of a graph are."""
+    constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
+    return sum(int(node.get_byte_size()) for node in constants)
+
+
+def _takes(model: Any, photos: int) -> bool:
+    """Make a graph of one photo one of several. Some have the one written into them: then nothing has changed."""
+    _, *rest = model.input().shape
+    try:
+        model.reshape([photos, *rest])
+    except RuntimeError:
+        return False
+    return all(output.shape[0] == photos for output in model.outputs)
+
+
 class OpenVinoEncoder:
-    """A compiled graph of one photo as a function of arrays. Its weights stay packed: batches would gain it little."""
+    """Compiled graphs, by how many photos they take at once, as a function of arrays."""
 
     enough = math.inf
 
-    def __init__(self, compiled: Any, size: int, batch: int = BATCH) -> None:
+    def __init__(self, compiled: dict[int, Any], size: int, batch: int = BATCH) -> None:
         self.batch = batch
         self._compiled = compiled
         self._mine = threading.local()
         with _first_pass:
-            self(np.zeros((1, size, size, 3), np.uint8))
+            for photos in compiled:
+                self(np.zeros((photos, size, size, 3), np.uint8))
 
     def __call__(self, framed: Pixels) -> Look:
-        request = self._request()
-        photos = [self._look(request, photo[None]) for photo in framed]
-        return look_of({name: torch.from_numpy(np.concatenate([one[name] for one in photos])) for name in photos[0]})
+        looks, start = [], 0
+        while start < len(framed):
+            photos = max(size for size in self._compiled if size <= len(framed) - start)
+            looks.append(self._look(framed[start : start + photos]))
+            start += photos
+        return look_of({name: torch.from_numpy(np.concatenate([one[name] for one in looks])) for name in looks[0]})
 
-    def _look(self, request: Any, photo: Pixels) -> dict[str, np.ndarray[Any, Any]]:
-        request.infer([photo])
-        return {output.any_name: request.get_tensor(output).data.copy() for output in self._compiled.outputs}
+    def _look(self, framed: Pixels) -> dict[str, np.ndarray[Any, Any]]:
+        request = self._request(len(framed))
+        request.infer([framed])
+        outputs = self._compiled[len(framed)].outputs
+        return {output.any_name: request.get_tensor(output).data.copy() for output in outputs}
 
-    def _request(self) -> Any:
-        if not hasattr(self._mine, "request"):
-            self._mine.request = self._compiled.create_infer_request()
-        return self._mine.request
+    def _request(self, photos: int) -> Any:
+        requests: dict[int, Any] = self._mine.__dict__.setdefault("requests", {})
+        if photos not in requests:
+            requests[photos] = self._compiled[photos].create_infer_request()
+        return requests[photos]

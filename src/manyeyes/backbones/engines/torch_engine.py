@@ -63,7 +63,7 @@ class TorchEncoder:
 
 
 def compiled(net: WholeNet, job: Job, batch: int, device: str = "cpu") -> Run:
-    """The network compiled by torch for batches of one size, up to which what it is given is filled up.
+    """The network compiled by torch for batches of one size: what it is given is cut into them, and the last filled up.
 
     Where torch cannot compile, for want of a compiler that works, the network as it is.
     """
@@ -73,6 +73,10 @@ def compiled(net: WholeNet, job: Job, batch: int, device: str = "cpu") -> Run:
     function = torch.compile(net, dynamic=False)
 
     def run(framed: Tensor) -> dict[str, Tensor]:
+        parts = [run_part(framed[start : start + batch]) for start in range(0, len(framed), batch)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def run_part(framed: Tensor) -> dict[str, Tensor]:
         missing = batch - len(framed)
         filled = torch.cat([framed, framed[-1:].expand(missing, -1, -1, -1)]) if missing else framed
         return {name: values[: len(framed)] for name, values in function(filled).items()}

@@ -1,15 +1,18 @@
-"""From files to what backbones look at: photos a second on one core, our way against Pillow's plain way.
+"""From files to what backbones look at: our way against Pillow's plain way, and its share of the whole pipeline's time.
 
-    python benchmarks/decode.py PHOTOS [--megapixels 12] -o decode.json
+    python benchmarks/decode.py PHOTOS [--megapixels 12] -o docs/results/decode.md
 
 Every photo is read, decoded, framed for each backbone of a zoo, and made a thumbnail. Ours is decoded by simplejpeg, or
 by Pillow; the plain way decodes with Pillow, and resizes and crops with Pillow once for each backbone. The ways take
-turns; times are those of the processor, medians over the rounds. The share of the whole pipeline's time is the CPU
-milliseconds a photo printed here, divided by those that benchmarks/extraction.py prints.
+turns on one core; times are those of the processor, medians over the rounds.
+
+The pipeline is `manyeyes extract` of the same photos on all cores, as it comes; its runs take turns with the others.
+The share is what decoding and framing take of the time of its cores; where these are busy all the time, nothing waits
+for the decoder.
 """
 
 import argparse
-import json
+import os
 import statistics
 import sys
 import tempfile
@@ -20,23 +23,27 @@ from functools import partial
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from command import command
+from large import enlarged
 from PIL import Image
+from record import keep, status_bytes, table
 
+from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.cards.lite import LITE
-from manyeyes.backbones.cards.mirror import MIRROR
+from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.backbones.preprocess import frame
+from manyeyes.backbones.zoo import read_zoo
+from manyeyes.features.extract import fill_store
+from manyeyes.features.store import FeatureStore
 from manyeyes.images import Rejected, decode, jpeg, list_photos, thumbnail
 
-ZOOS = {"lite": LITE, "mirror": MIRROR}
 STAGES = ("read", "decode", "frame", "thumbnail")
 PLAIN = "plain Pillow"
 THUMBNAIL = 64
-GRAIN = 6  # grey levels up or down: what a camera adds, and what makes large JPEGs large
+CORES = os.cpu_count() or 1
 SIMPLEJPEG = jpeg.decode_jpeg
 
 Way = Callable[[Path, Sequence[Card]], list[float]]
@@ -45,35 +52,36 @@ Way = Callable[[Path, Sequence[Card]], list[float]]
 def main() -> None:
     arguments = parse()
     torch.set_num_threads(1)
-    paths = [Path(path) for path in list_photos([arguments.photos])][:: arguments.every][: arguments.count]
+    listed = list_photos([arguments.photos])
+    paths = [Path(path) for path in listed[:: max(len(listed) // arguments.count, 1)][: arguments.count]]
     with tempfile.TemporaryDirectory() as folder:
         if arguments.megapixels:
             paths = [enlarged(path, arguments.megapixels, Path(folder)) for path in paths]
-        results = {zoo: compare(paths, cards, arguments.rounds) for zoo, cards in ZOOS.items()}
-        memory = peaks(paths[0], enlarged(paths[0], 0.01, Path(folder))) if sys.platform == "linux" else {}
+        zoos = {zoo: compare(paths, read_zoo(zoo), arguments) for zoo in arguments.zoo}
+        memory = {}
+        if arguments.megapixels and sys.platform == "linux":
+            memory = peaks(paths[0], enlarged(paths[0], 0.01, Path(folder)), arguments.zoo[-1])
         megapixels = statistics.mean(np.prod(Image.open(path).size) for path in paths) / 1e6
-    about = {"command": command(), "photos": len(paths), "megapixels": megapixels, "rounds": arguments.rounds}
-    print(f"{len(paths)} photos of {megapixels:.2g} megapixels, {arguments.rounds} rounds, one core")
-    print(table(results, memory))
-    if arguments.output:
-        record = about | {"zoos": results, "peak_memory_bytes": memory}
-        arguments.output.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    text = f"{len(paths)} photos of {megapixels:.2g} megapixels, {arguments.rounds} rounds.\n\n{page(zoos, memory)}"
+    results = {"photos": len(paths), "megapixels": megapixels, "zoos": zoos, "peak_memory_bytes": memory}
+    keep(arguments.output, "Decoding and framing", results, text)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, help="A folder of photos.")
-    parser.add_argument("--count", type=int, default=200, help="How many photos to take.")
-    parser.add_argument("--every", type=int, default=1, help="Take every nth photo of the folder.")
+    parser.add_argument("--zoo", nargs="+", default=["lite", "mirror"])
+    parser.add_argument("--count", type=int, default=256, help="How many photos to take.")
     parser.add_argument("--megapixels", type=float, help="Enlarge the photos to this size first, as JPEG with grain.")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--accept-undeclared-licence", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
     return parser.parse_args()
 
 
 def ways() -> dict[str, Way]:
     decoders = {"Pillow": None} | ({"simplejpeg": SIMPLEJPEG} if SIMPLEJPEG else {})
-    return {f"ours, {name}": partial(ours, decoder) for name, decoder in decoders.items()} | {PLAIN: plain}
+    return {PLAIN: plain} | {f"ours, {name}": partial(ours, decoder) for name, decoder in decoders.items()}
 
 
 def ours(decoder: object, path: Path, cards: Sequence[Card]) -> list[float]:
@@ -114,72 +122,81 @@ def plain(path: Path, cards: Sequence[Card]) -> list[float]:
     return np.diff(clock).tolist()
 
 
-def compare(paths: Sequence[Path], cards: Sequence[Card], rounds: int) -> dict[str, dict[str, float]]:
-    """For each way the milliseconds a photo, in all and by stage, and how often the plain way's time holds its own."""
+def compare(paths: Sequence[Path], cards: tuple[Card, ...], arguments: argparse.Namespace) -> dict[str, Any]:
+    """For each way the milliseconds a photo, in all and by stage, and the share of the pipeline's."""
     contenders = ways()
     for way in contenders.values():
         way(paths[0], cards)
-    seconds: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
-    for turn in range(rounds):
+    backbones = [
+        Backbone.load(card, arguments.accept_undeclared_licence, (FINAL, SECOND_ORDER), "auto", "auto")
+        for card in cards
+    ]
+    pipeline(backbones, paths)
+    runs: dict[str, list[np.ndarray]] = {name: [] for name in contenders}
+    whole: list[tuple[float, float]] = []
+    for turn in range(arguments.rounds):
         names = list(contenders)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            seconds[name].append(np.mean([contenders[name](path, cards) for path in paths], axis=0))
-    results = {}
-    for name, runs in seconds.items():
-        stages = dict(zip(STAGES, (1000 * np.median(runs, axis=0)).tolist(), strict=True))
-        whole = float(1000 * np.median([run.sum() for run in runs]))
-        ratio = float(np.median([other.sum() / run.sum() for other, run in zip(seconds[PLAIN], runs, strict=True)]))
-        results[name] = {"ms": whole, "photos_per_second": 1000 / whole, "times_plain": ratio} | stages
-    return results
+            runs[name].append(np.mean([contenders[name](path, cards) for path in paths], axis=0))
+        whole.append(pipeline(backbones, paths))
+    elapsed, busy = np.median(whole, axis=0).tolist()
+    found = {}
+    for name, stages in runs.items():
+        ms = float(1000 * np.median([run.sum() for run in stages]))
+        ratio = float(np.median([other.sum() / run.sum() for other, run in zip(runs[PLAIN], stages, strict=True)]))
+        shares = [run[1:3].sum() / (CORES * seconds) for run, (seconds, _) in zip(stages, whole, strict=True)]
+        by_stage = dict(zip(STAGES, (1000 * np.median(stages, axis=0)).tolist(), strict=True))
+        found[name] = {"ms": ms, "times_plain": ratio, "share": float(np.median(shares))} | by_stage
+    return {"ways": found, "photos_per_second": 1 / elapsed, "core_ms": 1000 * CORES * elapsed, "busy": busy}
 
 
-def enlarged(path: Path, megapixels: float, folder: Path) -> Path:
-    with Image.open(path) as photo:
-        scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
-        # Multiples of 16, as cameras make them.
-        sides = [round(side * scale / 16) * 16 for side in photo.size]
-        large = photo.convert("RGB").resize((sides[0], sides[1]))
-    grain = np.random.default_rng(0).integers(-GRAIN, GRAIN + 1, (large.height, large.width, 3), np.int16)
-    target = folder / f"{len(list(folder.iterdir()))}.jpg"
-    Image.fromarray((np.asarray(large) + grain).clip(0, 255).astype(np.uint8)).save(target, quality=90)
-    return target
+def pipeline(backbones: list[Backbone], paths: Sequence[Path]) -> tuple[float, float]:
+    """Seconds a photo of the whole pipeline, and how much of their time its cores were busy."""
+    jpeg.decode_jpeg = SIMPLEJPEG
+    for backbone in backbones:
+        backbone.expect(10_000)
+        _ = backbone.encoder
+    with tempfile.TemporaryDirectory() as folder:
+        start, cpu = time.perf_counter(), time.process_time()
+        fill_store([str(path) for path in paths], backbones, FeatureStore(folder))
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return seconds / len(paths), cpu / seconds / CORES
 
 
-def peaks(path: Path, small: Path) -> dict[str, int]:
+def peaks(path: Path, small: Path, zoo: str) -> dict[str, int]:
     """What ``peak`` says of each way, each in a process of its own, which holds no memory that was freed before."""
     found = {}
     for name in ways():
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            found[name] = process.submit(peak, name, path, small).result()
+            found[name] = process.submit(peak, name, path, small, zoo).result()
     return found
 
 
-def peak(name: str, path: Path, small: Path) -> int:
+def peak(name: str, path: Path, small: Path, zoo: str) -> int:
     """Bytes of memory that the photo takes at the highest moment, on Linux; those of a small photo are not counted."""
     torch.set_num_threads(1)
-    way = ways()[name]
-    way(small, MIRROR)
+    way, cards = ways()[name], read_zoo(zoo)
+    way(small, cards)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use now
-    before = _kilobytes("VmRSS")
-    way(path, MIRROR)
-    return 1024 * (_kilobytes("VmHWM") - before)
+    before = status_bytes("VmRSS")
+    way(path, cards)
+    return status_bytes("VmHWM") - before
 
 
-def _kilobytes(field: str) -> int:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith(field))
-
-
-def table(results: dict[str, dict[str, dict[str, float]]], memory: dict[str, int]) -> str:
-    head = ["zoo", "way", "photos/s", "CPU ms/photo", *STAGES, "× plain", "peak MB"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * 2 + "|---:" * (len(head) - 2) + "|"]
-    for zoo, by_way in results.items():
-        for name, one in by_way.items():
-            cells = [zoo, name, f"{one['photos_per_second']:,.0f}", f"{one['ms']:.2f}"]
-            cells += [f"{one[stage]:.2f}" for stage in STAGES]
-            cells += [f"{one['times_plain']:.1f}", f"{memory[name] / 1e6:,.0f}" if zoo == "mirror" and memory else ""]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def page(zoos: dict[str, dict[str, Any]], memory: dict[str, int]) -> str:
+    head = ["zoo", "way", "CPU ms a photo", *STAGES, "times as fast", "of the pipeline's time", "peak MB"]
+    rows = []
+    for zoo, result in zoos.items():
+        for name, one in result["ways"].items():
+            rows.append([zoo, name, f"{one['ms']:.2f}", *(f"{one[stage]:.2f}" for stage in STAGES)])
+            rows[-1] += [f"{one['times_plain']:.1f}", f"{one['share']:.1%}"]
+            rows[-1] += [f"{memory[name] / 1e6:,.0f}" if zoo == list(zoos)[-1] and memory else ""]
+    lines = [
+        [zoo, f"{result['photos_per_second']:.1f}", f"{result['core_ms']:.1f}", f"{result['busy']:.0%}"]
+        for zoo, result in zoos.items()
+    ]
+    whole = table(["the whole pipeline", "photos/s", "core-ms a photo", "cores busy"], lines)
+    return f"{table(head, rows, left=2)}\n\n{whole}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from record import command
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 

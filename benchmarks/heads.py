@@ -18,6 +18,7 @@ from statistics import median
 
 import numpy as np
 import sklearn
+from record import command
 from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA

@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
+from record import command
 
 from manyeyes import __version__
 from manyeyes.backbones.backbone import Backbone

@@ -18,7 +18,9 @@ PACKAGES = ("manyeyes", "torch", "openvino", "timm", "pillow", "simplejpeg", "sc
 
 def command() -> str:
     """As another person would type it: without this machine's folders."""
-    return shlex.join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
+    paths = [Path(word) for word in sys.argv]
+    words = [path.name if path.is_absolute() or ".." in path.parts else str(path) for path in paths]
+    return shlex.join(["python", *words])
 
 
 def about() -> dict[str, Any]:
@@ -38,7 +40,8 @@ def keep(output: Path | None, title: str, results: dict[str, Any], text: str) ->
     """Print a page of the results; with an output (``x.md``), write it there, and all figures to ``x.json``."""
     made = about()
     packages = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
-    machine = f"{made['cores']} cores of {made['processor']}" + (f" and one {made['gpu']}" if made["gpu"] else "")
+    cores = "one core" if made["cores"] == 1 else f"{made['cores']} cores"
+    machine = f"{cores} of {made['processor']}" + (f" and one {made['gpu']}" if made["gpu"] else "")
     page = f"# {title}\n\nMade by `{made['command']}` on {machine}; {packages}.\n\n{text}\n"
     print(page)
     if output is not None:

@@ -1,36 +1,42 @@
 """How near each backbone comes to what the processor can do: GF/s of its passes as a share of those of a plain GEMM.
 
-    python benchmarks/roofline.py [--zoo mirror] [--precision bf16] -o docs/results/roofline.json
+    python benchmarks/roofline.py [--zoo mirror] [--precision bf16 fp32] -o docs/results/roofline.md
 
 Operations are counted by torch, two for a multiply-accumulate, over the network and its source head; a pass is all that
-the engine does, from a photo's bytes to its features. The GEMM is the fastest of several sizes in the same precision,
-by torch and by OpenVINO. One core; passes and GEMMs take turns, and the shares are medians over the rounds.
+the engine does, from photos' bytes to their features. The GEMM is the fastest of several sizes in the same precision,
+by torch and by OpenVINO. One core. Passes and GEMMs take turns, each several times in a round, of which the fastest
+counts; shares are medians over the rounds.
+
+Where the time goes is what OpenVINO's own counters say of the same graph: convolutions and products that mix channels,
+the rate at which they run, depthwise convolutions, and all else.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from command import command
+from record import keep, table
 from torch.utils.flop_counter import FlopCounterMode
 
-from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.engines.openvino_engine import PRECISIONS
+from manyeyes.backbones.engines.openvino_engine import PRECISIONS, OpenVinoEncoder, compiled, settings
+from manyeyes.backbones.engines.openvino_graph import graph
 from manyeyes.backbones.engines.openvino_import import openvino
 from manyeyes.backbones.engines.torch_engine import DTYPES
-from manyeyes.backbones.nets import NETS
+from manyeyes.backbones.nets import FINAL, NETS, Run
 from manyeyes.backbones.weights import ensure_weights
 from manyeyes.backbones.zoo import read_zoo
 
 SIZES = (1024, 2048, 3072)
-PHOTOS = 8
+PHOTOS, TRIES = 8, 3
+DENSE, DEPTHWISE = ("Convolution", "FullyConnected", "MatMul"), ("GroupConvolution",)
 # What multiplies, and its operations.
 Gemm = tuple[Callable[[], object], float]
 
@@ -38,45 +44,46 @@ Gemm = tuple[Callable[[], object], float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", default="mirror")
-    parser.add_argument("--engine", default="openvino")
-    parser.add_argument("--precision", default="bf16", choices=list(DTYPES))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"], choices=list(DTYPES))
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--accept-undeclared-licence", action="store_true")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # this core alone, for engine and GEMM alike
     torch.set_num_threads(1)
-    gemms = [make(size, arguments.precision) for make in (torch_gemm, openvino_gemm) for size in SIZES]
-    rows = []
-    for card in read_zoo(arguments.zoo):
-        rows.append(measure(card, gemms, arguments))
-        print(line(rows[-1]), flush=True)
-    if arguments.output:
-        processor = torch.cpu.get_capabilities().get("cpu_name", "unknown")
-        record = {
-            "command": command(),
-            "processor": processor,
-            "engine": arguments.engine,
-            "precision": arguments.precision,
-        }
-        arguments.output.write_text(json.dumps(record | {"backbones": rows}, indent=1) + "\n", encoding="utf-8")
+    tables, results = [], {}
+    for precision in arguments.precision:
+        gemms = [make(size, precision) for make in (torch_gemm, openvino_gemm) for size in SIZES]
+        rows = []
+        for card in read_zoo(arguments.zoo):
+            folder = ensure_weights(card, arguments.accept_undeclared_licence)
+            rows.append(measure(card, folder, precision, gemms, arguments.rounds))
+            print(rows[-1], flush=True)
+        results[precision] = rows
+        tables.append(f"## {precision}\n\n{page(rows)}")
+    keep(arguments.output, "Passes beside a plain GEMM", {"precisions": results}, "\n\n".join(tables))
 
 
-def measure(card: Card, gemms: list[Gemm], arguments: argparse.Namespace) -> dict:
-    folder = ensure_weights(card, arguments.accept_undeclared_licence)
+def measure(card: Card, folder: Path, precision: Any, gemms: list[Gemm], rounds: int) -> dict[str, Any]:
     operations, depthwise = count(card, folder)
-    encoder = Backbone.load(card, True, precision=arguments.precision, engine=arguments.engine).encoder
-    size = card.preprocessing.size
-    photos = np.random.default_rng(0).integers(0, 256, (PHOTOS, size, size, 3), dtype=np.uint8)
-    rates, peaks = race(lambda: encoder(photos), PHOTOS * operations, gemms, arguments.rounds)
+    job = NETS[card.net]().job(card, folder, Run((FINAL,), precision, "openvino"))
+    graphs = compiled(graph(job), settings(job) | {"PERF_COUNT": True})
+    photos = np.random.default_rng(0).integers(0, 256, (PHOTOS, job.size, job.size, 3), dtype=np.uint8)
+    times = where_time_goes(graphs, photos)
+    encoder = OpenVinoEncoder(compiled(graph(job), settings(job)), job.size)
+    rates, peaks = race(lambda: encoder(photos), PHOTOS * operations, gemms, rounds)
+    peak, whole = statistics.median(peaks), sum(times.values())
     return {
         "backbone": card.name,
         "giga_operations": operations / 1e9,
-        "depthwise_share": depthwise,
         "ms": operations / 1e6 / statistics.median(rates),
         "gflops": statistics.median(rates),
-        "gemm_gflops": statistics.median(peaks),
+        "gemm_gflops": peak,
         "share": statistics.median(rate / peak for rate, peak in zip(rates, peaks, strict=True)),
+        "dense_operations": 1 - depthwise,
+        "dense_time": times["dense"] / whole,
+        "dense_share": operations * (1 - depthwise) / times["dense"] / 1e9 / peak,
+        "depthwise_time": times["depthwise"] / whole,
     }
 
 
@@ -98,6 +105,23 @@ def count(card: Card, folder: Path) -> tuple[float, float]:
     return total, depthwise[0] / total
 
 
+def where_time_goes(graphs: dict[int, Any], photos: np.ndarray) -> Counter[str]:
+    """Seconds a photo of dense and depthwise convolutions, and of the rest, in the graph of most photos."""
+    together = max(graphs)
+    request = graphs[together].create_infer_request()
+    passes = [times_of(request, photos[:together]) for _ in range(2 + 10 * TRIES)][2:]
+    return Counter({kind: statistics.median(one[kind] for one in passes) / together for kind in passes[0]})
+
+
+def times_of(request: Any, photos: np.ndarray) -> Counter[str]:
+    request.infer([photos])
+    times = Counter(dense=0.0, depthwise=0.0, rest=0.0)
+    for layer in request.get_profiling_info():
+        kind = "dense" if layer.node_type in DENSE else "depthwise" if layer.node_type in DEPTHWISE else "rest"
+        times[kind] += layer.real_time.total_seconds()
+    return times
+
+
 def torch_gemm(size: int, precision: str) -> Gemm:
     left, right = (torch.randn(size, size, dtype=DTYPES[precision]) for _ in range(2))
     return lambda: left @ right, 2.0 * size**3
@@ -109,16 +133,13 @@ def openvino_gemm(size: int, precision: str) -> Gemm:
     left, right = (np.random.default_rng(0).standard_normal((size, size), dtype=np.float32) for _ in range(2))
     given = ov.opset13.parameter([size, size], np.float32)
     product = ov.opset13.matmul(given, ov.opset13.constant(right), False, False)
-    settings = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
-    request = ov.Core().compile_model(ov.Model([product], [given]), "CPU", settings).create_infer_request()
+    chosen = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+    request = ov.Core().compile_model(ov.Model([product], [given]), "CPU", chosen).create_infer_request()
     return lambda: request.infer([left]), 2.0 * size**3
 
 
 def race(
-    look: Callable[[], object],
-    operations: float,
-    gemms: list[Gemm],
-    rounds: int,
+    look: Callable[[], object], operations: float, gemms: list[Gemm], rounds: int
 ) -> tuple[list[float], list[float]]:
     """GF/s of the passes and of the fastest GEMM beside them, round by round; the first round warms up."""
     rates, peaks = [], []
@@ -132,16 +153,34 @@ def race(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    """Of the fastest of several tries."""
+    taken = []
+    for _ in range(TRIES):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
-def line(row: dict) -> str:
-    return (
-        f"{row['backbone']:22}{row['giga_operations']:7.2f} GF  {row['depthwise_share']:5.0%} depthwise"
-        f"{row['ms']:8.2f} ms{row['gflops']:7.0f} GF/s of {row['gemm_gflops']:4.0f}{row['share']:7.0%}"
-    )
+def page(rows: list[dict[str, Any]]) -> str:
+    head = ["backbone", "GF a photo", "ms", "GF/s", "GEMM's", "share"]
+    head += ["time mixing channels", "at of the GEMM's", "time in depthwise", "in the rest"]
+    lines = [
+        [
+            row["backbone"],
+            f"{row['giga_operations']:.2f}",
+            f"{row['ms']:.2f}",
+            f"{row['gflops']:.0f}",
+            f"{row['gemm_gflops']:.0f}",
+            f"**{row['share']:.0%}**",
+            f"{row['dense_time']:.0%}",
+            f"{row['dense_share']:.0%}",
+            f"{row['depthwise_time']:.0%}",
+            f"{1 - row['dense_time'] - row['depthwise_time']:.0%}",
+        ]
+        for row in rows
+    ]
+    return table(head, lines)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,22 @@
 """Time and memory of an extraction against the number of photos and their size, and how soon the commands answer.
 
-    python benchmarks/scaling.py PHOTOS -o scaling.json
+    python benchmarks/scaling.py PHOTOS -o docs/results/scaling.md
 
 Every run has a process and a cache of its own; runs of different sizes take turns. Where PHOTOS holds too few, others
 are made of them: cropped, and so of other content. Linear time and flat memory are wanted.
+
+Photos of many megapixels are JPEGs with grain, of sides as cameras make them, which can be decoded smaller, and of odd
+ones, which cannot; and PNGs.
+
+Cold: a new process, the weights in the cache, the photo not. Warm: photos one by one in one process, by
+ManyEyesClassifier.predict, the first left out; so many that what is kept of each has been gathered several times. The
+full cache is that of the largest extraction.
 """
 
 import argparse
 import json
 import os
-import platform
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,10 +26,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from command import command
+from large import enlarged
 from PIL import Image
+from record import keep, peak_bytes, table
 
-from manyeyes import ManyEyesClassifier, __version__
+from manyeyes import ManyEyesClassifier
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.backbones.zoo import read_zoo
@@ -36,7 +42,7 @@ from manyeyes.images import list_photos
 PROGRAM = [sys.executable, "-m", "manyeyes.cli.main"]
 MEGA = 1e6
 # Photos that the model for `predict` is fitted on; and how many are predicted one by one in one process.
-FITTED, WARM = 40, 20
+FITTED, WARM = 40, 150
 
 
 def main() -> None:
@@ -47,8 +53,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="manyeyes-scaling-") as scratch:
         record = run(arguments, Path(scratch))
-    print(page(record))
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    keep(arguments.output, "Time and memory against the number of photos", record, page(record))
 
 
 def parse() -> argparse.Namespace:
@@ -61,7 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--repeats", type=int, default=3, help="of each extraction")
     parser.add_argument("--starts", type=int, default=7, help="of each command")
-    parser.add_argument("-o", "--output", type=Path, default=Path("scaling.json"))
+    parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.photos is None and not arguments.child:
@@ -87,17 +92,15 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             shutil.rmtree(home, ignore_errors=True)
             runs[str(count)].append(spawn(home, what="extraction", paths=extracted[:count], **whom))
             print(f"{count} photos, run {repeat + 1}: {runs[str(count)][-1]}", file=sys.stderr, flush=True)
-    large = large_photos(own, arguments.large, arguments.megapixels, scratch / "large")
-    sizes = {
-        size: spawn(scratch / f"home-{size}", what="extraction", paths=those, **whom)
-        for size, those in (("small", own[: arguments.large]), ("large", large))
-    }
+    large = large_photos(own, arguments.large, arguments.megapixels, scratch)
+    sizes: dict[str, list[dict[str, float]]] = {kind: [] for kind in large}
+    for repeat in range(arguments.repeats):
+        for kind, those in large.items():
+            sizes[kind].append(spawn(scratch / f"home-{kind}-{repeat}", what="extraction", paths=those, **whom))
     return {
-        "command": command(),
-        "made_by": f"manyeyes {__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{os.cpu_count()} cores, zoo {arguments.zoo}, {arguments.precision}",
+        **whom,
         "extractions": runs,
-        "megapixels": {"megapixels": arguments.megapixels, "photos": arguments.large, **sizes},
+        "megapixels": {"megapixels": arguments.megapixels, "photos": arguments.large, "kinds": sizes},
         "starts": starts(arguments, scratch, others, whom),
     }
 
@@ -179,15 +182,6 @@ def predicting(paths: list[str], model: str) -> dict[str, list[float]]:
 CHILDREN = {"extraction": extraction, "fitting": fitting, "predicting": predicting}
 
 
-def peak_bytes() -> int:
-    """The most memory that this process ever had. (On Linux, ``ru_maxrss`` begins with that of the parent.)"""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def derive(paths: list[str], count: int, folder: Path) -> list[str]:
     """That many other photos: each time round, the given ones lose a further row at the top and column at the left."""
     folder.mkdir()
@@ -201,45 +195,52 @@ def derive(paths: list[str], count: int, folder: Path) -> list[str]:
     return made
 
 
-def large_photos(paths: list[str], count: int, megapixels: float, folder: Path) -> list[str]:
-    folder.mkdir()
-    made = []
-    for number in range(count):
-        with Image.open(paths[number % len(paths)]) as photo:
-            scale = (megapixels * MEGA / photo.width / photo.height) ** 0.5
-            size = round(photo.width * scale), round(photo.height * scale)
-            made.append(str(folder / f"{number:03}.jpg"))
-            photo.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(made[-1], quality=90)
-    return made
+def large_photos(paths: list[str], count: int, megapixels: float, scratch: Path) -> dict[str, list[str]]:
+    kinds: dict[str, list[str]] = {}
+    for kind in ("JPEG", "JPEG of odd sides", "PNG"):
+        folder = scratch / f"large {kind}"
+        folder.mkdir()
+        made = [enlarged(path, megapixels, folder, odd="odd" in kind) for path in paths[:count]]
+        if kind == "PNG":
+            made = [to_png(path) for path in made]
+        kinds[kind] = [str(path) for path in made]
+    return kinds
+
+
+def to_png(path: Path) -> Path:
+    with Image.open(path) as photo:
+        photo.save(path.with_suffix(".png"), compress_level=1)
+    path.unlink()
+    return path.with_suffix(".png")
 
 
 def page(record: dict[str, Any]) -> str:
-    lines = [
-        "| photos | seconds | photos/s | ms for each photo more | peak MB |",
-        "|---|---|---|---|---|",
-    ]
-    before = None
+    rows, before = [], None
     for count, runs in record["extractions"].items():
         seconds, peak = (median(run[what] for run in runs) for what in ("seconds", "peak_mb"))
         more = "" if before is None else f"{1000 * (seconds - before[1]) / (int(count) - before[0]):.1f}"
         before = int(count), seconds
-        lines.append(f"| {int(count):,} | {seconds:.1f} | {int(count) / seconds:.1f} | {more} | {peak:,.0f} |")
+        rows.append([f"{int(count):,}", f"{seconds:.1f}", f"{int(count) / seconds:.1f}", more, f"{peak:,.0f}"])
     large = record["megapixels"]
-    lines += ["", "| photos | megapixels | seconds | peak MB |", "|---|---|---|---|"]
-    for size, megapixels in (("small", "as they are"), ("large", f"{large['megapixels']:g}")):
-        run = large[size]
-        lines.append(f"| {large['photos']} | {megapixels} | {run['seconds']:.1f} | {run['peak_mb']:,.0f} |")
-    lines += ["", "| command | median s | fastest s |", "|---|---|---|"]
-    lines += [f"| {what} | {median(took):.2f} | {min(took):.2f} |" for what, took in record["starts"].items()]
-    lines += [
-        "",
-        "Cold: a new process, the weights in the cache, the photo not. Warm: the second photo and those after it, in "
-        "one process, by ManyEyesClassifier.predict; there is no server yet. The full cache is that of the largest "
-        "extraction.",
-        "",
-        f"Medians of runs that took turns. Made with {record['made_by']}.",
+    sizes = [
+        [
+            kind,
+            *(
+                f"{median(run[what] for run in runs):{form}}"
+                for what, form in (("seconds", ".1f"), ("peak_mb", ",.0f"))
+            ),
+        ]
+        for kind, runs in large["kinds"].items()
     ]
-    return "\n".join(lines)
+    starts = [[what, *(f"{some(took):.2f}" for some in (median, min, max))] for what, took in record["starts"].items()]
+    return "\n\n".join(
+        [
+            f"Zoo {record['zoo']}, precision {record['precision']}, all taps. Medians of runs that took turns.",
+            table(["photos", "seconds", "photos/s", "ms for each photo more", "peak MB"], rows),
+            table([f"{large['photos']} photos of {large['megapixels']:g} megapixels", "seconds", "peak MB"], sizes),
+            table(["command", "median s", "fastest", "slowest"], starts),
+        ]
+    )
 
 
 if __name__ == "__main__":

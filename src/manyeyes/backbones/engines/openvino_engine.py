@@ -38,22 +38,30 @@ class OpenVinoEngine:
         return "" if find_spec("openvino") else "install it with pip install 'manyeyes[openvino]'"
 
     def start(self, job: Job) -> Encoder:
-        settings = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[job.run.precision],
-            "NUM_STREAMS": cores(),
-            "INFERENCE_NUM_THREADS": cores(),
-            # Who else works on this machine is for the system's scheduler to weigh.
-            "ENABLE_CPU_PINNING": False,
-        }
         model = graph(job)
         try:
-            compiled = {1: openvino().Core().compile_model(model, "CPU", settings)}
-            if _bytes(model) <= SMALL and _takes(model, TOGETHER):
-                compiled[TOGETHER] = openvino().Core().compile_model(model, "CPU", settings)
-            return OpenVinoEncoder(compiled, job.size, job.run.batch or BATCH)
+            return OpenVinoEncoder(compiled(model, settings(job)), job.size, job.run.batch or BATCH)
         except RuntimeError as error:  # the only kind that OpenVINO raises
             why = " ".join(str(error).split())[:200]
             raise EngineError(f"OpenVINO cannot run {job.name} here: {why}; choose --engine torch") from None
+
+
+def settings(job: Job) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": PRECISIONS[job.run.precision],
+        "NUM_STREAMS": cores(),
+        "INFERENCE_NUM_THREADS": cores(),
+        # Who else works on this machine is for the system's scheduler to weigh.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def compiled(model: Any, settings: dict[str, Any]) -> dict[int, Any]:
+    """Graphs compiled for one photo and, where it is worth it, for several; by their number. ``model`` is changed."""
+    graphs = {1: openvino().Core().compile_model(model, "CPU", settings)}
+    if _bytes(model) <= SMALL and _takes(model, TOGETHER):
+        graphs[TOGETHER] = openvino().Core().compile_model(model, "CPU", settings)
+    return graphs
 
 
 def _bytes(model: Any) -> int:
@@ -77,18 +85,18 @@ class OpenVinoEncoder:
 
     enough = math.inf
 
-    def __init__(self, compiled: dict[int, Any], size: int, batch: int = BATCH) -> None:
+    def __init__(self, graphs: dict[int, Any], size: int, batch: int = BATCH) -> None:
         self.batch = batch
-        self._compiled = compiled
+        self._graphs = graphs
         self._mine = threading.local()
         with _first_pass:
-            for photos in compiled:
+            for photos in graphs:
                 self(np.zeros((photos, size, size, 3), np.uint8))
 
     def __call__(self, framed: Pixels) -> Look:
         looks, start = [], 0
         while start < len(framed):
-            photos = max(size for size in self._compiled if size <= len(framed) - start)
+            photos = max(size for size in self._graphs if size <= len(framed) - start)
             looks.append(self._look(framed[start : start + photos]))
             start += photos
         return look_of({name: torch.from_numpy(np.concatenate([one[name] for one in looks])) for name in looks[0]})
@@ -96,11 +104,11 @@ class OpenVinoEncoder:
     def _look(self, framed: Pixels) -> dict[str, np.ndarray[Any, Any]]:
         request = self._request(len(framed))
         request.infer([framed])
-        outputs = self._compiled[len(framed)].outputs
+        outputs = self._graphs[len(framed)].outputs
         return {output.any_name: request.get_tensor(output).data.copy() for output in outputs}
 
     def _request(self, photos: int) -> Any:
         requests: dict[int, Any] = self._mine.__dict__.setdefault("requests", {})
         if photos not in requests:
-            requests[photos] = self._compiled[photos].create_infer_request()
+            requests[photos] = self._graphs[photos].create_infer_request()
         return requests[photos]

@@ -41,9 +41,12 @@ class TorchNet(ABC):
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
         """Raises EngineError when this machine cannot have the engine, CardError when the weights do not fit."""
+        return find_engine(run.engine).start(self.job(card, folder, run))
+
+    def job(self, card: Card, folder: Path, run: Run = PLAIN) -> Job:
+        """The network as an engine wants it."""
         build = partial(self.assemble, card, folder, run.taps)
-        job = Job(card.name, _key(card, run), folder, card.preprocessing.size, build, run)
-        return find_engine(run.engine).start(job)
+        return Job(card.name, _key(card, run), folder, card.preprocessing.size, build, run)
 
     def assemble(self, card: Card, folder: Path, taps: tuple[str, ...] = (FINAL,)) -> WholeNet:
         """The network with its weights, the card's normalisation and its taps, in float32 on the CPU."""

@@ -4,6 +4,8 @@
     python benchmarks/faults.py PHOTOS --zoo lite --limit 500     # real ones
 
 Each round happens to processes that really extract. Ends with status 1 when a row was wrong or a finished one lost.
+A kill tests something when the store holds rows after it that it had not held before, or when a file is left half
+written; how many do is counted.
 """
 
 import argparse
@@ -16,31 +18,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from safetensors.torch import save_file
+from record import keep, table
+from truth import TOLERANCE, Setting, Tally, Truth, make_nets, make_photos
 
-from manyeyes import __version__
-from manyeyes.backbones.backbone import Backbone
-from manyeyes.backbones.card import Card, Preprocessing
-from manyeyes.backbones.nets import FINAL, SECOND_ORDER
-from manyeyes.backbones.timm_import import timm
-from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import ManyEyesError
 from manyeyes.features import writer
 from manyeyes.features.extract import extract
-from manyeyes.features.space import THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
-from manyeyes.features.table import FeatureTable, block_name
 from manyeyes.images import list_photos
 
-# How far a number may lie from the truth, in deviations of its column: batches of another size round otherwise.
-TOLERANCE = {"fp32": 1e-2, "bf16": 0.2}
 DAMAGES = ("cut off", "emptied", "a bit flipped", "written over", "another space's")
 
 # Many small shards, so that kills come between two writes and in the middle of one. Children import this file too.
@@ -50,44 +40,6 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["manyeyes.features.extract", "manyeyes.backbones.timm_import"])
 
 
-@dataclass
-class Tally:
-    """What was seen in the rounds of one kind. A row is one photo in one space."""
-
-    rounds: int = 0
-    kills: int = 0
-    rows_checked: int = 0
-    wrong_rows: int = 0
-    rows_not_equal_to_the_bit: int = 0
-    finished_rows_lost: int = 0
-    half_written_files_left: int = 0
-    unexpected_errors: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def note_error(self, said: str, is_expected: bool) -> None:
-        """An error that the user is meant to see has one line."""
-        self.errors[said] = self.errors.get(said, 0) + 1
-        self.unexpected_errors += not is_expected or "\n" in said
-
-    @property
-    def is_good(self) -> bool:
-        return self.rounds > 0 and not (self.wrong_rows or self.finished_rows_lost or self.unexpected_errors)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Who looks at what."""
-
-    paths: list[str]
-    zoo: str
-    precision: str
-
-    def backbones(self) -> list[Backbone]:
-        taps = (FINAL, SECOND_ORDER)
-        return [Backbone.load(card, True, taps, self.precision) for card in read_zoo(self.zoo)]
-
-
 def main() -> None:
     arguments = parse()
     if arguments.child:
@@ -95,14 +47,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="manyeyes-faults-") as scratch:
         tallies = run(arguments, Path(scratch))
-    print(table(tallies))
-    for kind, tally in tallies.items():
-        for error, count in tally.errors.items():
-            print(f"{kind}: {count} × {error}")
-    made_by = f"manyeyes {__version__}, torch {torch.__version__}, {os.cpu_count()} cores, seed {arguments.seed}"
-    print(f"\n{sum(tally.kills for tally in tallies.values())} kills. Made with {made_by}.")
-    record = {"made_by": made_by, "rounds": {kind: asdict(tally) for kind, tally in tallies.items()}}
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    errors = [f"{kind}: {count} × {error}" for kind, one in tallies.items() for error, count in one.errors.items()]
+    text = "\n\n".join([page(tallies), *errors])
+    record = {"seed": arguments.seed, "rounds": {kind: asdict(tally) for kind, tally in tallies.items()}}
+    keep(arguments.output, "Kills, full disks, two writers, damaged shards", record, text)
     sys.exit(0 if all(tally.is_good for tally in tallies.values()) else 1)
 
 
@@ -115,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=20, help="of full disks, of two writers, and of damaged shards")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, default=Path("faults.json"))
+    parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -135,7 +83,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Tally]:
         ("kill -9", arguments.kills, kill),
         ("two writers, one or none killed", arguments.rounds, two_writers),
         ("damaged shards", arguments.rounds, damage),
-        ("full disk", arguments.rounds if can_mount() else 0, fill_disk),
+        *([("full disk", arguments.rounds, fill_disk)] if can_mount() else []),
     ):
         start, tally = time.perf_counter(), Tally()
         play(truth, scratch / "stores", chance, rounds, tally)
@@ -143,58 +91,6 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Tally]:
         tallies[kind] = tally
         print(f"{kind}: {tally.rounds} rounds in {tally.seconds:.0f} s", file=sys.stderr, flush=True)
     return tallies
-
-
-class Truth:
-    """What an uninterrupted run gives, and how what others give is compared with it."""
-
-    def __init__(self, setting: Setting, root: Path) -> None:
-        self.setting, self.root = setting, root
-        backbones, store = setting.backbones(), FeatureStore(root)
-        self.photos = list(dict.fromkeys(extract(setting.paths, backbones, store).photos))
-        taps = [(backbone, tap) for backbone in backbones for tap in backbone.taps]
-        self.blocks = {block_name(one.card.name, tap): embedding_space(one, tap) for one, tap in taps}
-        self.spaces = [THUMBNAILS, *self.blocks.values()]
-        self.columns = {space.folder: store.read(space, self.photos) for space in self.spaces}
-        self.everything = {(space.folder, photo) for space in self.spaces for photo in self.photos}
-        self.bytes = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-
-    def check_store(self, root: Path, before: set[tuple[str, str]], tally: Tally) -> set[tuple[str, str]]:
-        """The rows (space, photo) that the store holds; ``before`` are those that it had held."""
-        store, finished = FeatureStore(root), set()
-        for space in self.spaces:
-            missing = set(store.missing(space, self.photos))
-            rows = [row for row, photo in enumerate(self.photos) if photo not in missing]
-            if rows:
-                self._compare(space, store.read(space, [self.photos[row] for row in rows]), rows, tally)
-            finished |= {(space.folder, self.photos[row]) for row in rows}
-        tally.finished_rows_lost += len(before - finished)
-        tally.half_written_files_left += len(list(root.rglob(".writing-*")))
-        return finished
-
-    def check_table(self, table: FeatureTable, photos: tuple[str, ...], tally: Tally) -> None:
-        """A table that an extraction returned."""
-        row_of = {photo: row for row, photo in enumerate(self.photos)}
-        rows = [row_of[photo] for photo in photos]
-        self._compare(THUMBNAILS, {"pixels": table.thumbnails}, rows, tally)
-        for name, space in self.blocks.items():
-            self._compare(space, {"h": table.blocks[name]}, rows, tally)
-
-    def _compare(self, space: Space, found: dict[str, np.ndarray], rows: list[int], tally: Tally) -> None:
-        is_exact, is_wrong = np.ones(len(rows), bool), np.zeros(len(rows), bool)
-        for name, values in found.items():
-            whole = self.columns[space.folder][name]
-            expected = whole[rows]
-            axes = tuple(range(1, expected.ndim))
-            is_exact &= (values == expected).all(axis=axes)
-            if values.dtype.kind == "f":
-                allowed = TOLERANCE[self.setting.precision] * whole.std(axis=0) + 1e-6
-                is_wrong |= ~(np.abs(values - expected) <= allowed).all(axis=axes)
-            elif name == "pixels":
-                is_wrong |= (values != expected).any(axis=axes)
-        tally.rows_checked += len(rows)
-        tally.wrong_rows += int(is_wrong.sum())
-        tally.rows_not_equal_to_the_bit += int((~is_exact).sum())
 
 
 class Child:
@@ -237,27 +133,49 @@ def work(setting: Setting, root: Path, answer: Connection) -> None:
 
 
 def kill(truth: Truth, stores: Path, chance: random.Random, rounds: int, tally: Tally) -> None:
-    """Killed at a random moment, again and again, until the store is full; then another store."""
+    """Killed again and again until the store is full, then another store: at any moment, or as a file is written."""
     store, finished, seconds = 0, set(), how_long(truth, stores / "first")
     while tally.kills < rounds:
         root = stores / f"killed-{store}"
-        child = Child(truth.setting, root)
+        child, left = Child(truth.setting, root), hidden(root)
         child.go()
-        to_do = 1 - len(finished) / len(truth.everything)
-        if child.pipe.poll(chance.uniform(0, seconds * to_do)):
+        if chance.random() < 0.5:
+            # Long enough for hashing the photos and for what is still to be done of them, and a little more.
+            has_ended = child.pipe.poll(chance.uniform(0, seconds * (1.2 - len(finished) / len(truth.everything))))
+        else:
+            has_ended = ended_before_writing(child, root, left, chance.randrange(20))
+        if has_ended:
             child.check(truth, root, tally)
         else:
             child.kill()
             tally.kills += 1
+            tally.kills_in_a_write += hidden(root) > left
         tally.rounds += 1
-        finished = truth.check_store(root, finished, tally)
+        before, finished = finished, truth.check_store(root, finished, tally)
+        tally.kills_with_new_rows += not has_ended and finished > before
         if finished == truth.everything:
             shutil.rmtree(root)
             store, finished = store + 1, set()
 
 
+def hidden(root: Path) -> set[Path]:
+    """Files that are being written, or that were when their writer was killed."""
+    return set(root.glob("*/.writing-*"))
+
+
+def ended_before_writing(child: Child, root: Path, left: set[Path], count: int) -> bool:
+    """Wait until the child writes its ``count``-th file, or ends."""
+    seen = set(left)
+    while not child.pipe.poll():
+        new = hidden(root) - seen
+        seen |= new
+        if new and (count := count - len(new)) < 0:
+            return False
+    return True
+
+
 def how_long(truth: Truth, root: Path) -> float:
-    """Seconds of a whole run, the networks' building included."""
+    """Seconds of a whole run."""
     child = Child(truth.setting, root)
     start = time.perf_counter()
     child.go()
@@ -352,40 +270,19 @@ def can_mount() -> bool:
     return False
 
 
-def make_photos(folder: Path, count: int) -> list[str]:
-    folder.mkdir()
-    paths = [folder / f"{number:04}.png" for number in range(count)]
-    for number, path in enumerate(paths):
-        colours = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-        Image.fromarray(colours).resize((48, 36), Image.Resampling.BICUBIC).save(path)
-    return [str(path) for path in paths]
-
-
-def make_nets(folder: Path) -> str:
-    """Two of timm's own test nets with random weights, as a zoo."""
-    torch.manual_seed(0)
-    for name, labels in (("test_resnet", "imagenet-1k"), ("test_byobnet", None)):
-        net = timm.create_model(name, pretrained=False)
-        (folder / name).mkdir()
-        save_file(net.state_dict(), folder / name / "weights.safetensors")
-        preprocessing = Preprocessing(size=64, crop=0.95, interpolation="bilinear")
-        source = "local:weights.safetensors"
-        card = Card(name, source, name, net.num_features, preprocessing, labels=labels, licence="Apache-2.0")
-        (folder / name / "card.json").write_text(json.dumps(card.to_dict()))
-    return ",".join(f"local:{folder / name}" for name in ("test_resnet", "test_byobnet"))
-
-
-def table(tallies: dict[str, Tally]) -> str:
-    lines = [
-        "| what happened | rounds | kills | rows checked | wrong rows | unequal to the bit | finished rows lost | s |",
-        "|---|---|---|---|---|---|---|---|",
+def page(tallies: dict[str, Tally]) -> str:
+    head = ["what happened", "rounds", "kills", "with new rows", "in a write", "rows checked"]
+    head += ["wrong rows", "unequal to the bit", "finished rows lost", "s"]
+    rows = [
+        [
+            kind,
+            *map(str, (one.rounds, one.kills, one.kills_with_new_rows, one.kills_in_a_write)),
+            f"{one.rows_checked:,}",
+            *map(str, (one.wrong_rows, one.rows_not_equal_to_the_bit, one.finished_rows_lost, round(one.seconds))),
+        ]
+        for kind, one in tallies.items()
     ]
-    for kind, one in tallies.items():
-        lines.append(
-            f"| {kind} | {one.rounds} | {one.kills} | {one.rows_checked:,} | {one.wrong_rows} "
-            f"| {one.rows_not_equal_to_the_bit} | {one.finished_rows_lost} | {one.seconds:.0f} |"
-        )
-    return "\n".join(lines)
+    return table(head, rows)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ from safetensors.torch import save_file
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.timm_import import timm
-from manyeyes.features import pipeline, writer
 from manyeyes.features.table import FeatureTable
 
-from .stored import CHUNK, run
+from .stored import run, same_chunks
 
 CARDS = {
     "resnet": ("test_resnet", "imagenet-1k", Preprocessing(size=32, crop=0.95, interpolation="bilinear")),
@@ -86,19 +85,14 @@ def truth(
     many_photos: list[str], prepared: dict[str, Backbone], tmp_path_factory: pytest.TempPathFactory
 ) -> FeatureTable:
     """What an uninterrupted run gives for them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "CHUNK", CHUNK)
-        patch.setattr(pipeline, "MOST", CHUNK)
-        patch.setattr(writer, "PHOTOS", CHUNK)
-        return run(many_photos, list(prepared.values()), tmp_path_factory.mktemp("truth")).table
+    return run(many_photos, list(prepared.values()), tmp_path_factory.mktemp("truth")).table
 
 
-@pytest.fixture
-def same_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="same_chunks")
+def in_same_chunks() -> Iterator[None]:
     """Runs in this process write the chunks that those of children write."""
-    monkeypatch.setattr(pipeline, "CHUNK", CHUNK)
-    monkeypatch.setattr(pipeline, "MOST", CHUNK)
-    monkeypatch.setattr(writer, "PHOTOS", CHUNK)
+    with same_chunks():
+        yield
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 import copy
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from child import Child
 
 from manyeyes.backbones.backbone import Backbone
@@ -18,10 +21,19 @@ from manyeyes.features.table import FeatureTable
 CHUNK = 8
 
 
+@contextmanager
+def same_chunks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "CHUNK", CHUNK)
+        patch.setattr(pipeline, "MOST", CHUNK)
+        patch.setattr(writer, "PHOTOS", CHUNK)
+        yield
+
+
 def run(paths: list[str], backbones: list[Backbone], root: Path) -> Extraction:
-    pipeline.CHUNK = pipeline.MOST = writer.PHOTOS = CHUNK
     # Copies, so that those given have built no network.
-    return extract(paths, [copy.copy(backbone) for backbone in backbones], FeatureStore(root))
+    with same_chunks():
+        return extract(paths, [copy.copy(backbone) for backbone in backbones], FeatureStore(root))
 
 
 def wait_for_shards(root: Path, count: int, child: Child) -> None:

@@ -1,6 +1,5 @@
 """Disks that are really full or really read-only: small file systems that a child mounts for itself alone."""
 
-import copy
 import shutil
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,9 +10,8 @@ from own_mounts import make_read_only, mount_small_disk, needs_mounts
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import StoreError
-from manyeyes.features import pipeline, writer
 
-from .stored import CHUNK, check_equal, check_stored, run, shards, spaces
+from .stored import check_equal, check_stored, run, shards, spaces
 
 pytestmark = [pytest.mark.usefixtures("same_chunks"), needs_mounts]
 
@@ -65,10 +63,7 @@ def test_on_a_full_disk_finished_work_is_kept(paths, keys, backbones, truth, roo
 def whole(many_photos, prepared, tmp_path_factory) -> int:
     """How many bytes a disk must have that a whole run fills: files lie in pages of 4096."""
     root = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "CHUNK", CHUNK)
-        patch.setattr(writer, "PHOTOS", CHUNK)
-        run(many_photos, [copy.copy(backbone) for backbone in prepared.values()], root)
+    run(many_photos, list(prepared.values()), root)
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in root.rglob("*") if path.is_file())
 
 

@@ -36,6 +36,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "CHUNK", 8)
+    monkeypatch.setattr(pipeline, "MOST", 8)
     monkeypatch.setattr(Backbone, "batch", 3)
     monkeypatch.setattr(writer, "PHOTOS", 8)
 
@@ -53,10 +54,6 @@ def same(left: FeatureTable, right: FeatureTable) -> None:
 
 def sha256(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def is_built(backbone: Backbone) -> bool:
-    return "encoder" in vars(backbone)
 
 
 def test_every_row_is_what_each_backbone_says_of_that_photo_alone(backbones, photos, store):
@@ -148,7 +145,7 @@ def test_without_any_good_photo_the_table_is_empty(backbones, store, tmp_path, k
         backbone.card.name: (0, backbone.card.dimension) for backbone in backbones
     }
     assert table.thumbnails.shape == (0, 64, 64, 3)
-    assert not any(is_built(backbone) for backbone in backbones)
+    assert not any(backbone.is_built for backbone in backbones)
 
 
 @pytest.mark.parametrize("change", ["another photo", "no photo", "gone"])
@@ -205,7 +202,7 @@ def test_a_second_run_looks_at_nothing_and_builds_no_network(backbones, photos, 
     again = [fresh(backbone) for backbone in backbones]
     second = extract(paths[::-1], again, store)
     assert (first.computed, second.computed) == (9, 0)
-    assert not any(is_built(backbone) for backbone in again)
+    assert not any(backbone.is_built for backbone in again)
     same(second.table, first.table[::-1])
 
 
@@ -229,7 +226,7 @@ def test_a_new_backbone_is_the_only_one_that_looks(backbones, photos, store):
     again = fresh(old)
     both = extract(paths, [again, new], store)
     assert both.computed == 10
-    assert is_built(new) and not is_built(again)
+    assert new.is_built and not again.is_built
     assert {path.parent.name for path in store.root.rglob("*") if path.is_file() and path not in files} == {
         embedding_space(new).folder
     }

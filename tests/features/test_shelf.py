@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from manyeyes.errors import LackingError, StoreError
+from manyeyes.features import shard
 from manyeyes.features import store as store_module
 from manyeyes.features.shard import is_shard
 from manyeyes.features.shelf import RemoteShelf
@@ -74,7 +75,8 @@ def test_an_unwanted_space_is_removed(store):
     assert store.info() == []
 
 
-def test_what_a_shard_lists_is_believed_until_it_is_read(store):
+def test_what_a_shard_lists_is_believed_until_it_is_read(store, monkeypatch):
+    monkeypatch.setattr(store_module, "LITTLE", 0)  # of little ones all is read
     write(store, 0, 1)
     (name,) = shards(store)
     data = store._shelf.read(SPACE.folder, name)
@@ -83,6 +85,20 @@ def test_what_a_shard_lists_is_believed_until_it_is_read(store):
     with pytest.raises(LackingError):
         store.read(SPACE, PHOTOS[:2])
     assert store.missing(SPACE, PHOTOS[:2], verify=False) == PHOTOS[:2]
+
+
+def test_a_little_shard_that_is_mended_counts_again_and_is_opened_once(store, monkeypatch):
+    write(store, 0, 1)
+    (name,) = shards(store)
+    data = store._shelf.read(SPACE.folder, name)
+    # Shows no photos at all, and no damage, to who reads what it lists alone.
+    empty = shard.to_bytes(shard.to_arrow([], {"h": H[:0]}))
+    store._shelf.put(SPACE.folder, name, empty)
+    assert store.missing(SPACE, PHOTOS[:2], verify=False) == PHOTOS[:2]
+    store._shelf.put(SPACE.folder, name, data)
+    assert store.missing(SPACE, PHOTOS[:2], verify=False) == []
+    monkeypatch.setattr(type(store._shelf), "read", None)
+    assert FeatureStore(store.root).missing(SPACE, PHOTOS[:2], verify=False) == []
 
 
 def test_many_small_shards_become_few_and_no_row_changes(store, monkeypatch):

@@ -71,3 +71,21 @@ def test_a_store_that_failed_is_not_tried_again(store, tmp_path):
         add(shard_writer, SPACES[0], 1)
         raise StoreError("the first")
     assert shards(tmp_path, SPACES[0]) == 0
+
+
+def test_what_an_interrupted_writing_left_is_written_at_the_end(store, monkeypatch):
+    write, times = FeatureStore.write, iter([KeyboardInterrupt])
+
+    def interrupted(*given):
+        if (error := next(times, None)) is not None:
+            raise error
+        write(*given)
+
+    monkeypatch.setattr(FeatureStore, "write", interrupted)
+    monkeypatch.setattr(writer, "PHOTOS", 2)
+    with pytest.raises(KeyboardInterrupt), ShardWriter(store) as shard_writer:
+        for space in SPACES:
+            add(shard_writer, space, 3, 4)
+        shard_writer.write_if_due()
+    for space in SPACES:
+        check(store, space, 4, 3)

@@ -37,6 +37,11 @@ FOLDER = re.compile(r".*-[0-9a-f]{16}")
 # fifth of a millisecond, or a wait for the network; but a single row is read with its whole shard.
 SMALL, LARGE, MANY = 4 * 2**20, 8 * 2**20, 64
 
+# What shards of so few bytes list is remembered, by their place, for whoever asks again in this process: shards never
+# change. There are many where photos come one by one, and opening all of them takes longer than looking at one photo.
+LITTLE, REMEMBERED = 2**18, 10_000
+_remembered: dict[str, Keys] = {}
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -208,7 +213,8 @@ class FeatureStore:
 
     def _listed(self, folder: str) -> Iterator[tuple[str, Keys]]:
         """Each shard and the photos that it lists; whether its rows are whole is not looked at."""
-        return self._look_into(folder, self._shards(folder), self._keys)
+        sizes = self._shards(folder)
+        return self._look_into(folder, sizes, lambda _, name: self._keys(folder, name, sizes[name] <= LITTLE))
 
     def _whole(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, pa.Table]]:
         """The rows of those of these shards that are whole."""
@@ -239,8 +245,18 @@ class FeatureStore:
             if found is not None:
                 yield name, found
 
-    def _keys(self, folder: str, name: str) -> Keys:
-        return shard.read_keys(self._shelf.open(folder, name))
+    def _keys(self, folder: str, name: str, is_little: bool) -> Keys:
+        if not is_little:
+            return shard.read_keys(self._shelf.open(folder, name))
+        where = self._shelf.where(folder, name)
+        if (known := _remembered.get(where)) is not None:
+            return known
+        if len(_remembered) >= REMEMBERED:
+            _remembered.clear()
+        # From rows that were found whole, so that what is remembered stays true; without the rest of the file.
+        keys = shard.keys_of(self._rows(folder, name)).copy()
+        _remembered[where] = keys
+        return keys
 
     def _rows(self, folder: str, name: str) -> pa.Table:
         data = self._shelf.read(folder, name)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from manyeyes.threads import one_thread, open_pool
+from manyeyes.threads import cores, one_thread, open_pool, use_cores
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +81,14 @@ def test_after_an_error_a_pool_drops_what_is_queued(monkeypatch):
         fail(ValueError)
     assert [future.cancelled() for future in futures] == [False, True, True]
     assert (torch.get_num_threads(), torch_threads_of_a_new_thread()) == (3, 3)
+
+
+def test_a_process_that_shares_the_machine_uses_its_share(monkeypatch):
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    before = cores()
+    use_cores(1)
+    assert cores() == 1
+    with open_pool() as pool:
+        assert pool._max_workers == 1
+    use_cores(1000)
+    assert cores() == before

@@ -1,5 +1,6 @@
 """How many threads compute: one for small work, which gains nothing from more, or a pool of one for each core."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,11 @@ def cores() -> int:
     return count
 
 
+def use_cores(count: int) -> None:
+    """Let this process, which shares the machine with others of its kind, use no more cores than that."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(count)
+
+
 @contextmanager
 def one_thread(blas: bool = False) -> Iterator[None]:
     """Run the block with torch on one thread; with ``blas`` also every BLAS and OpenMP library that is loaded."""
@@ -25,10 +31,10 @@ def one_thread(blas: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def open_pool(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """So many threads (one for each core, when None), each of which runs torch on its own core only."""
+def open_pool() -> Iterator[ThreadPoolExecutor]:
+    """A thread for each core, which runs torch on its own core only."""
     with _torch_threads_kept():
-        pool = ThreadPoolExecutor(threads or cores(), initializer=torch.set_num_threads, initargs=(1,))
+        pool = ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
         try:
             yield pool
         finally:

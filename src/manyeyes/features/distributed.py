@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from manyeyes.features.store import FeatureStore
 from manyeyes.images import Reason, Rejected, read_bytes
 from manyeyes.places import is_url
 from manyeyes.progress import console, counting, waiting
-from manyeyes.threads import open_pool
+from manyeyes.threads import open_pool, use_cores
 
 # Photos of a batch: what a killed actor does again, and the rows of its shards. Fewer when there are few photos.
 LEAST, MOST = 16, 512
@@ -63,7 +63,10 @@ def fill_store_with_ray(
     on every machine of the cluster; weights that a machine lacks are fetched there. Raises MissingExtraError,
     PlaceError when the cluster cannot be reached, and whatever looking raises.
     """
-    spaces = spaces_of(eyes.load())
+    backbones = eyes.load()
+    spaces = spaces_of(backbones)
+    # What a worker's own processor could do does not decide in what precision it looks.
+    eyes = replace(eyes, precision=tuple(backbone.precision for backbone in backbones))
     outcomes: list[str | Rejected | None] = [None] * len(paths)
     looked: set[str] = set()
     ray = _import_ray(address)
@@ -74,7 +77,14 @@ def fill_store_with_ray(
         batches = ray.data.from_arrow([_batch(paths, start, size) for start in range(0, len(paths), size)])
         answers = batches.map_batches(
             _Looker,
-            fn_constructor_args=(eyes, store.root, {space.folder for space in spaces.values()}, held, actors),
+            fn_constructor_args=(
+                eyes,
+                store.root,
+                {space.folder for space in spaces.values()},
+                held,
+                actors,
+                len(paths) // actors.count,
+            ),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=actors.count),
@@ -115,17 +125,22 @@ class Held:
 class _Looker:
     """An actor: a batch of paths in, what became of each out."""
 
-    def __init__(self, eyes: Eyes, root: Any, folders: set[str], held: Any, actors: "_Actors") -> None:
+    def __init__(self, eyes: Eyes, root: Any, folders: set[str], held: Any, actors: "_Actors", expected: int) -> None:
+        use_cores(actors.cores)
         self._eyes = eyes
         self._root = root
         self._folders = folders
         self._held_elsewhere = held
         self._cores = actors.cores
         self._spool = actors.spool
+        self._expected = expected
 
     @cached_property
     def _backbones(self) -> list[Backbone]:
-        return self._eyes.load()
+        backbones = self._eyes.load()
+        for backbone in backbones:
+            backbone.expect(self._expected)
+        return backbones
 
     @cached_property
     def _held(self) -> Held:
@@ -147,7 +162,7 @@ class _Looker:
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         with (
             tempfile.TemporaryDirectory(prefix=f"manyeyes-{os.getpid()}-", dir=self._spool) as copies,
-            open_pool(self._cores) as pool,
+            open_pool() as pool,
         ):
             lanes = LANES if any(map(is_url, paths)) else self._cores
             with ThreadPoolExecutor(lanes) as readers:

@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
-from manyeyes.backbones.nets import PrecisionChoice
+from manyeyes.backbones.nets import Precision, PrecisionChoice
 from manyeyes.home import network_off
 
 
 @dataclass(frozen=True)
 class Eyes:
-    """Cards, and how they are loaded (see :meth:`Backbone.load`)."""
+    """Cards, and how they are loaded (see :meth:`Backbone.load`).
+
+    ``precision`` is that of all of them, or one for each: what ``auto`` means differs between machines.
+    """
 
     cards: tuple[Card, ...]
     taps: tuple[str, ...]
-    precision: PrecisionChoice = "auto"
+    precision: PrecisionChoice | tuple[Precision, ...] = "auto"
     engine: str = "auto"
     batch_size: int | None = None
     accept_undeclared_licence: bool = False
@@ -22,6 +25,9 @@ class Eyes:
 
     def load(self) -> list[Backbone]:
         """The backbones; weights that are not on this machine are fetched, unless ``offline``."""
-        how = (self.accept_undeclared_licence, self.taps, self.precision, self.engine, self.batch_size)
+        of_each = self.precision if isinstance(self.precision, tuple) else [self.precision] * len(self.cards)
         with network_off(self.offline):
-            return [Backbone.load(card, *how) for card in self.cards]
+            return [
+                Backbone.load(card, self.accept_undeclared_licence, self.taps, precision, self.engine, self.batch_size)
+                for card, precision in zip(self.cards, of_each, strict=True)
+            ]

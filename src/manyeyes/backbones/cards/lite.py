@@ -18,7 +18,6 @@ LITE = (
         licence="Apache-2.0",
         paper=_EFFICIENTNET,
         reference=(0.30705, 0.0092, 0.01205, -0.00529, -0.01054, -0.00625, -0.01792, -0.04444),
-        bf16_checked=True,
     ),
     Card(
         name="efficientnet-lite2",

@@ -5,8 +5,9 @@
 The loop: one backbone after another, eagerly and in float32, fed by timm's transform and a DataLoader; it runs the same
 networks with the same weights, on the GPU where there is one, and keeps the final features alone. It is run with no
 workers and with one for each core, with batches as people take them and with small ones, which suit the caches of a
-processor better; the fastest of these is the rival. Ours is `manyeyes extract`: as it comes, which chooses the
-precision of each backbone, and in one precision throughout; of final features alone, as the loop, and of all taps.
+processor better; the fastest of these is the rival. Ours is `manyeyes extract` of final features alone, as the loop,
+and of all taps: in float32 and, where the machine multiplies in bfloat16, in that and as it comes, which chooses the
+precision of each backbone.
 
 Every run is a process of its own. The ways take turns, in another order each round, and medians over the rounds are
 compared. What networks take to get ready, and a first pass, are timed apart: they do not grow with the photos.
@@ -32,6 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.engines.precision import has_bf16
 from manyeyes.backbones.nets import FINAL, NETS, SECOND_ORDER
 from manyeyes.backbones.timm_import import timm
 from manyeyes.backbones.weights import ensure_weights
@@ -78,14 +80,14 @@ def ways(engine: str) -> dict[str, Way]:
         for batch in BATCHES
         for workers in (0, CORES)
     }
-    both, ours = (FINAL, SECOND_ORDER), partial(look, engine=engine)
+    taps = {"": (FINAL,), ", all taps": (FINAL, SECOND_ORDER)}
+    precisions = {"float32": "fp32"}
+    if has_bf16(engine):
+        precisions |= {"as it comes": "auto", "bfloat16": "bf16"}
     return loops | {
-        "manyeyes, float32": partial(ours, taps=(FINAL,), precision="fp32"),
-        "manyeyes, as it comes": partial(ours, taps=(FINAL,), precision="auto"),
-        "manyeyes, bfloat16": partial(ours, taps=(FINAL,), precision="bf16"),
-        "manyeyes, float32, all taps": partial(ours, taps=both, precision="fp32"),
-        "manyeyes, as it comes, all taps": partial(ours, taps=both, precision="auto"),
-        "manyeyes, bfloat16, all taps": partial(ours, taps=both, precision="bf16"),
+        f"manyeyes, {name}{words}": partial(look, taps=wanted, precision=precision, engine=engine)
+        for words, wanted in taps.items()
+        for name, precision in precisions.items()
     }
 
 

@@ -3,9 +3,9 @@
     python benchmarks/faults.py                                   # tiny nets and photos, made on the spot
     python benchmarks/faults.py PHOTOS --zoo lite --limit 500     # real ones
 
-Each round happens to processes that really extract. Ends with status 1 when a row was wrong or a finished one lost.
-A kill tests something when the store holds rows after it that it had not held before, or when a file is left half
-written; how many do is counted.
+Each round happens to processes that put together the small shards of a store and then really extract. Ends with status
+1 when a row was wrong or a finished one lost. A kill tests something when the store holds rows after it that it had not
+held before, or when a file is left half written; how many do is counted.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Tally]:
     tallies = {}
     for kind, rounds, play in (
         ("kill -9", arguments.kills, kill),
-        ("two writers, one or none killed", arguments.rounds, two_writers),
+        ("two writers and a gatherer, one writer or none killed", arguments.rounds, two_writers),
         ("damaged shards", arguments.rounds, damage),
         *([("full disk", arguments.rounds, fill_disk)] if can_mount() else []),
     ):
@@ -126,10 +127,23 @@ def work(setting: Setting, root: Path, answer: Connection) -> None:
     answer.send("ready")
     answer.recv()
     try:
+        gather(root)
         seen = extract(setting.paths, backbones, FeatureStore(root))
         answer.send((seen.table, seen.photos))
     except Exception as error:
         answer.send(error)
+
+
+def gather(root: Path) -> None:
+    """As `manyeyes features prune`: small shards are put together in larger ones, and then removed."""
+    store = FeatureStore(root)
+    for space in store.spaces():
+        store.gather(space.folder, 2)
+
+
+def gather_until(over: threading.Event, root: Path) -> None:
+    while not over.wait(0.05):
+        gather(root)
 
 
 def kill(truth: Truth, stores: Path, chance: random.Random, rounds: int, tally: Tally) -> None:
@@ -184,10 +198,14 @@ def how_long(truth: Truth, root: Path) -> float:
 
 
 def two_writers(truth: Truth, stores: Path, chance: random.Random, rounds: int, tally: Tally) -> None:
+    """And this process puts their shards together while they write and read."""
     seconds = how_long(truth, stores / "another")
     for number in range(rounds):
         root = stores / f"shared-{number}"
         children = [Child(truth.setting, root) for _ in range(2)]
+        over = threading.Event()
+        gatherer = threading.Thread(target=gather_until, args=(over, root))
+        gatherer.start()
         for child in children:
             child.go()
         if number % 2 and not children[0].pipe.poll(chance.uniform(0, seconds)):
@@ -195,6 +213,9 @@ def two_writers(truth: Truth, stores: Path, chance: random.Random, rounds: int, 
             tally.kills += 1
         for child in children:
             child.check(truth, root, tally)
+        truth.check_store(root, truth.everything, tally)
+        over.set()
+        gatherer.join()
         truth.check_store(root, truth.everything, tally)
         tally.rounds += 1
         shutil.rmtree(root)

@@ -29,12 +29,14 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines.openvino_engine import PRECISIONS, OpenVinoEncoder, compiled, settings
 from manyeyes.backbones.engines.openvino_graph import graph
 from manyeyes.backbones.engines.openvino_import import openvino
+from manyeyes.backbones.engines.precision import has_bf16
 from manyeyes.backbones.engines.torch_engine import DTYPES
 from manyeyes.backbones.nets import FINAL, NETS, Run
 from manyeyes.backbones.weights import ensure_weights
 from manyeyes.backbones.zoo import read_zoo
 
-SIZES = (1024, 2048, 3072)
+PRECISIONS_HERE = ["bf16", "fp32"] if has_bf16("openvino") else ["fp32"]
+SIZES = (1024, 2048)
 PHOTOS, TRIES = 8, 3
 DENSE, DEPTHWISE = ("Convolution", "FullyConnected", "MatMul"), ("GroupConvolution",)
 # What multiplies, and its operations.
@@ -44,7 +46,7 @@ Gemm = tuple[Callable[[], object], float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", default="mirror")
-    parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"], choices=list(DTYPES))
+    parser.add_argument("--precision", nargs="+", default=PRECISIONS_HERE, choices=list(DTYPES))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--accept-undeclared-licence", action="store_true")
     parser.add_argument("-o", "--output", type=Path)

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Where tests run side by side, a process for each core, more threads in one would only be in another's way. Said before
+# anything is imported that counts the cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
+
 import pytest
 import torch
 from huggingface_hub import constants as hub_constants

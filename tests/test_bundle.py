@@ -28,10 +28,18 @@ def fitted(made_world):
         )
 
 
+@pytest.fixture(scope="module")
+def saved(fitted, tmp_path_factory):
+    """The bundle of ``fitted``. Not to be written to."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    fitted.save(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(fitted, world, tmp_path):
-    fitted.save(tmp_path / "model")
-    return tmp_path / "model"
+def folder(saved, world, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(saved, tmp_path / "model")
 
 
 def names(folder: Path) -> list[str]:
@@ -50,14 +58,14 @@ def forge(folder: Path, change) -> None:
 # --- writing
 
 
-def test_it_is_three_files_and_none_of_them_can_run_code(folder):
-    assert names(folder) == PARTS
-    header = int.from_bytes((folder / "model.safetensors").read_bytes()[:8], "little")
-    json.loads((folder / "model.safetensors").read_bytes()[8 : 8 + header])
-    json.loads((folder / "config.json").read_text())
-    assert (folder / "README.md").read_text().startswith("# A manyeyes classifier\n")
-    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
-    assert names(folder.parent) == ["model"]
+def test_it_is_three_files_and_none_of_them_can_run_code(saved):
+    assert names(saved) == PARTS
+    header = int.from_bytes((saved / "model.safetensors").read_bytes()[:8], "little")
+    json.loads((saved / "model.safetensors").read_bytes()[8 : 8 + header])
+    json.loads((saved / "config.json").read_text())
+    assert (saved / "README.md").read_text().startswith("# A manyeyes classifier\n")
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1
+    assert names(saved.parent) == ["model"]
 
 
 def test_an_older_bundle_is_replaced_with_its_list_of_rejected_photos(folder, fitted):

@@ -10,13 +10,13 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-import manyeyes.classifier as classifier_module
+import manyeyes.photo_classifier as classifier_module
 from manyeyes import ManyEyesClassifier
 from manyeyes.backbones.zoo import ZOOS
-from manyeyes.classifier import RejectedPhotoWarning
 from manyeyes.errors import BundleError, OfflineError, TooManyRejectedError, UnknownNameError
 from manyeyes.fusion import FUSIONS
 from manyeyes.gates import GATES
+from manyeyes.images import RejectedPhotoWarning
 
 NAMES = {"text": ["apple", "leaf", "sea"], "gaps": [-3, 0, 17], "non-Latin": ["яблоко", "葉", "🌊"], "tidy": [0, 1, 2]}
 
@@ -313,6 +313,11 @@ def test_offline_without_weights_names_the_card_and_the_command(world, tmp_path,
     first = ZOOS["lite"][0].name
     with pytest.raises(OfflineError, match=rf"the weights of {first} are not .*`manyeyes backbones pull {first}`"):
         ManyEyesClassifier(zoo="lite", offline=True).fit(*good(world))
+
+
+def test_offline_no_photo_is_read_from_beyond_this_machine(world, online):
+    seen = ManyEyesClassifier(zoo=world.fast_zoo, offline=True).look(["s3://bucket/photo.jpg"])
+    assert "the network is not allowed" in seen.rejected[0].detail
 
 
 def test_weights_that_changed_since_training_are_refused(world, tmp_path, monkeypatch):

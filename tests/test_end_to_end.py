@@ -1,30 +1,31 @@
 """The main job with real weights on real photos, as a user does it."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from manyeyes.cli.main import app
 
 pytestmark = pytest.mark.index
 
 PER_CLASS = 20
 
 
-def manyeyes(*words, offline=False):
-    environment = {**os.environ, **({"MANYEYES_OFFLINE": "1"} if offline else {})}
-    done = subprocess.run(
-        [sys.executable, "-m", "manyeyes.cli.main", *map(str, words)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
+def program(*words):
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def manyeyes(*words, **environment):
+    """The same command in this process, which has imported torch already."""
+    done = CliRunner().invoke(app, [*map(str, words)], env=environment)
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
@@ -43,7 +44,7 @@ def photos(tmp_path_factory):
 
 def test_photos_in_model_out_and_the_model_is_right_about_photos_it_never_saw(photos, tmp_path):
     model = tmp_path / "model"
-    told = manyeyes("fit", photos, "-o", model)
+    told = program("-m", "manyeyes.cli.main", "fit", photos, "-o", model)
     assert f"Trained on {3 * PER_CLASS} photos, judged on 75 that were held out from training." in told
     for method in ("efficientnet-lite0+softmax", "mobilenet-v2+softmax", "mixture-uniform", "mixture-cnn32", "auto"):
         assert f"\n{method} " in told
@@ -52,16 +53,16 @@ def test_photos_in_model_out_and_the_model_is_right_about_photos_it_never_saw(ph
     assert "Apache-2.0" in card
     assert "MIT" in card
 
-    judged = json.loads(manyeyes("evaluate", model, photos, "--json", offline=True))
+    judged = json.loads(manyeyes("evaluate", model, photos, "--json", MANYEYES_OFFLINE="1"))
     assert judged["scores"]["fused (auto)"]["photos"] == 75
     assert judged["scores"]["fused (auto)"]["accuracy"] >= 0.85
 
     some = [min((photos / "test" / label).iterdir(), key=lambda path: path.name) for label in ("pizza", "sushi")]
-    said = json.loads(manyeyes("predict", model, "--explain", "--json", *some, offline=True))
+    said = json.loads(manyeyes("predict", model, "--explain", "--json", *some, MANYEYES_OFFLINE="1"))
     for record in said:
         assert sum(record["probabilities"].values()) == pytest.approx(1)
         assert set(record["votes"][0]["contributions"]) == {"final", "second-order"}
-    shown = manyeyes("predict", model, "--explain", *some, offline=True)
+    shown = manyeyes("predict", model, "--explain", *some, MANYEYES_OFFLINE="1")
     assert shown.count("efficientnet-lite0") == len(some)
 
     # In a process that has never heard of the zoo.
@@ -71,8 +72,7 @@ from manyeyes import ManyEyesClassifier
 model = ManyEyesClassifier.load(sys.argv[1], offline=True)
 print(*model.predict_proba(sys.argv[2:]).ravel().tolist())
 """
-    words = [sys.executable, "-c", code, model, *some]
-    again = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=600, check=True).stdout
+    again = program("-c", code, model, *some)
     expected = [value for record in said for value in record["probabilities"].values()]
     assert [float(value) for value in again.split()] == pytest.approx(expected, abs=1e-6)
     assert {part.name for part in Path(model).iterdir()} == {"README.md", "config.json", "model.safetensors"}

@@ -1,5 +1,6 @@
 """Where the cache lies, and when the network is off."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def test_a_block_turns_it_off_and_never_on(online):
             assert is_offline()
         assert is_offline()
     assert not is_offline()
+
+
+def test_it_holds_in_every_thread_until_the_last_block_ends(online):
+    with ThreadPoolExecutor(2) as pool:
+        assert not pool.submit(is_offline).result()
+        with network_off():
+            assert pool.submit(is_offline).result()
+            other = network_off()
+            pool.submit(other.__enter__).result()
+        assert is_offline()
+        pool.submit(other.__exit__, None, None, None).result()
+        assert not pool.submit(is_offline).result()

@@ -42,6 +42,7 @@ def model():
         fusion="mixture",
         gate="cnn32",
         label_space=None,
+        is_adapted=False,
         facts_=facts,
     )
 

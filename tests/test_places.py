@@ -6,7 +6,9 @@ from manyeyes.errors import OfflineError, PlaceError
 from manyeyes.places import is_url, join, locate
 
 
-@pytest.mark.parametrize("place", ["s3://bucket", "file:///a", "fsspec+memory://a/b", "gs://b/c d?e"])
+@pytest.mark.parametrize(
+    "place", ["s3://bucket", "file:///a", "fsspec+memory://a/b", "gs://b/c d?e", "S3://bucket", "Fsspec+Memory://a"]
+)
 def test_what_is_a_url(place):
     assert is_url(place)
 
@@ -29,7 +31,12 @@ def test_a_path_is_taken_as_it_is_written(tmp_path):
 
 
 def test_a_filesystem_is_opened_once():
-    assert locate("fsspec+memory://a/b")[0] is locate("fsspec+memory://a/c")[0]
+    assert locate("fsspec+memory://a/b")[0] is locate("FSSPEC+Memory://a/c")[0]
+
+
+@pytest.mark.parametrize("end", ["", "/", "/photos", "/photos/"])
+def test_a_bucket_may_stand_alone(online, end):
+    assert locate(f"gs://bucket{end}")[1] == f"bucket{end.rstrip('/')}"
 
 
 def test_what_cannot_be_opened(online):

@@ -22,14 +22,6 @@ COMMANDS = [
 pytestmark = pytest.mark.index
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the sample photos in demo/photos."""
-    folder = tmp_path_factory.mktemp("readme")
-    manyeyes(folder, ["manyeyes", "samples", "food", "-o", "demo/photos"])
-    return folder
-
-
 def manyeyes(folder, words):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -43,11 +35,9 @@ def test_there_is_something_to_run():
     assert "```python\n" in README.read_text(encoding="utf-8")
 
 
-def test_the_commands(folder):
+def test_the_commands_and_then_the_python(tmp_path, monkeypatch):
+    """In one folder: the Python reads the photos that the commands fetched."""
     for words in COMMANDS:
-        manyeyes(folder, words)
-
-
-def test_the_python(folder, monkeypatch):
-    monkeypatch.chdir(folder)
+        manyeyes(tmp_path, words)
+    monkeypatch.chdir(tmp_path)
     check_md_file(README, memory=True)

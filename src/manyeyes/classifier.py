@@ -1,45 +1,37 @@
 """ManyEyesClassifier: photos in, an adaptively fused classifier out. The estimator that ties the rooms together."""
 
-import logging
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
-from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines import find_engine
 from manyeyes.backbones.engines.precision import check_precision
 from manyeyes.backbones.nets import PrecisionChoice
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.errors import BundleError, ChoiceError, PhotoSourceError
+from manyeyes.errors import ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
-from manyeyes.features.extract import Extraction, extract
-from manyeyes.features.store import FeatureStore
+from manyeyes.features.extract import Extraction
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.gates import GATES
 from manyeyes.home import network_off
-from manyeyes.images import Rejected, check_rejected
+from manyeyes.images import RejectedPhotoWarning, check_rejected, warn_rejected
+from manyeyes.photo_classifier import LOCAL, Paths, PhotoClassifier, as_paths
 
-log = logging.getLogger(__name__)
-
-FloatArray = npt.NDArray[np.float64]
-Paths = Sequence[str | os.PathLike[str]]
-
-
-class RejectedPhotoWarning(UserWarning):
-    """Some photos could not be read; they were left out, and nothing was put in their place."""
+if TYPE_CHECKING:
+    from manyeyes.adapt.plan import Method
+    from manyeyes.adapt.zoo import AdaptedZoo, Adapting
 
 
-class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ManyEyesClassifier(PhotoClassifier):
     """Classify photos by several frozen backbones, an expert on each, and a gate that weighs them photo by photo.
 
     Parameters
@@ -61,6 +53,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     max_rejected : share of unreadable photos above which fitting stops.
     features : where features are kept, a folder or a URL (see :class:`manyeyes.features.store.FeatureStore`); the
         user's cache when None. A saved model does not remember it.
+    adapt : None, or how each backbone is first adapted to the photos: parallel, lowrank or norms (see
+        :mod:`manyeyes.adapt.zoo`). Half of the photos train adapters; gate and calibration go by the others.
+        With the training "joint" all of these are trained at once (see :mod:`manyeyes.adapt.joint`).
+    adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.
 
     Attributes
     ----------
@@ -80,6 +76,9 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ManyEyesClassifier(gate='embedding')
     """
 
+    # What the backbones were adapted to, between that and the fit.
+    _adapted: "AdaptedZoo | None" = None
+
     def __init__(
         self,
         zoo: str = "lite",
@@ -98,6 +97,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int | None = None,
         max_rejected: float = 0.2,
         features: str | os.PathLike[str] | None = None,
+        adapt: str | None = None,
+        adapt_size: int | None = None,
+        adapt_epochs: int = 10,
+        adapt_flip: bool = True,
     ) -> None:
         self.zoo = zoo
         self.gate = gate
@@ -115,6 +118,10 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.max_rejected = max_rejected
         self.features = features
+        self.adapt = adapt
+        self.adapt_size = adapt_size
+        self.adapt_epochs = adapt_epochs
+        self.adapt_flip = adapt_flip
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
@@ -126,28 +133,80 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_consistent_length(X, y, groups)
         self.check_choices()
-        y = np.asarray(y)
+        y, groups = np.asarray(y), None if groups is None else np.asarray(groups)
         if len(np.unique(y)) < 2:
             raise PhotoSourceError("photos of at least two classes are wanted to learn from")
-        backbones = self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps)
-        seen = extract(_as_paths(X), backbones, FeatureStore(self.features))
-        check_rejected(seen.rejected, len(X), self.max_rejected)
+        paths = as_paths(X)
+        if self.is_joint:
+            return self._fit_jointly(paths, y, groups)
+        self._adapted = None
+        if self.adapt is not None:
+            self.adapt_zoo(paths, y, groups)
+        seen = self._extract(paths, self._load(self._cards(), FUSIONS[self.fusion].taps))
+        check_rejected(seen.rejected, len(paths), self.max_rejected)
         if not seen.is_good.any():
             raise PhotoSourceError("there are no photos to learn from")
-        _warn(seen.rejected)
-        if lost := set(y.tolist()) - set(y[seen.is_good].tolist()):
-            names = ", ".join(sorted(map(str, lost)))
-            warnings.warn(f"no photo of {names} could be read: not learnt", RejectedPhotoWarning, stacklevel=2)
-        given = None if groups is None else np.asarray(groups)[seen.is_good]
-        return self._learn(backbones, seen, y[seen.is_good], given)
+        warn_rejected(seen.rejected)
+        _warn_of_lost(y, y[seen.is_good])
+        return self.fit_seen(seen, y[seen.is_good], None if groups is None else groups[seen.is_good])
+
+    def adapt_zoo(self, X: Paths, y: Any, groups: Any = None) -> "AdaptedZoo":
+        """Adapt the zoo's backbones to a part of the photos ``X`` (n,), for :meth:`look` and :meth:`fit_seen`.
+
+        :meth:`fit` does all of that.
+        """
+        from manyeyes.adapt.zoo import adapt_zoo
+
+        with network_off(self.offline):
+            adapted = adapt_zoo(
+                read_zoo(self.zoo),
+                as_paths(X),
+                np.asarray(y),
+                groups,
+                self._adapting(),
+                self.max_rejected,
+                self.accept_undeclared_licence,
+            )
+        self._adapted = adapted
+        return adapted
 
     def fit_seen(self, seen: Extraction, y: Any, groups: Any = None) -> Self:
         """Learn from what :meth:`look` has already seen: one label (and one group) for each row."""
-        return self._learn(self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps), seen, np.asarray(y), groups)
-
-    def _learn(self, backbones: list[Backbone], seen: Extraction, y: npt.NDArray[Any], groups: Any) -> Self:
+        if self.is_joint:
+            raise ChoiceError("adapters, experts and gate are trained together by fit, from the photos themselves")
+        cards = self._cards()
         with network_off(self.offline):
-            fusion = self._make_fusion().fit(seen.table, y, seen.together(groups))
+            judges = None if self._adapted is None else ~np.isin(seen.photos, self._adapted.learnt)
+            fusion = self._make_fusion().fit(seen.table, np.asarray(y), seen.together(groups), judges)
+        return self._keep(fusion, cards, seen, np.asarray(y))
+
+    def _fit_jointly(self, paths: list[str], y: npt.NDArray[Any], groups: Any) -> Self:
+        from manyeyes.adapt.joint import adapt_jointly
+
+        mixture = self._make_fusion()
+        assert isinstance(mixture, MixtureOfExperts)
+        with network_off(self.offline):
+            made = adapt_jointly(
+                read_zoo(self.zoo),
+                paths,
+                y,
+                groups,
+                self._adapting(),
+                mixture,
+                lambda cards, some: self._extract(some, self._load(cards, mixture.taps)),
+                self.max_rejected,
+                self.accept_undeclared_licence,
+            )
+        warn_rejected(made.seen.rejected)
+        _warn_of_lost(y, y[made.seen.is_good])
+        self._adapted = None
+        self._keep(mixture, made.cards, made.seen, y[made.seen.is_good])
+        if made.accuracy is not None:
+            self.facts_["held"] = len(made.held), made.accuracy
+        return self
+
+    def _keep(self, fusion: Fusion, cards: Sequence[Card], seen: Extraction, y: npt.NDArray[Any]) -> Self:
+        backbones = self._load(cards, fusion.taps)
         # Set together, once nothing can fail any more: a model is never half of one fit and half of another.
         self.fusion_ = fusion
         self.classes_ = fusion.classes_
@@ -156,22 +215,31 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.photos_ = np.array([int(photo[:16], 16) for photo in seen.photos], np.uint64)
         self.rejected_ = seen.rejected
         names, counts = np.unique(y, return_counts=True)
-        self.facts_: dict[str, Any] = {
+        self.facts_ = {
             "photos": len(y),
             "rejected": len(seen.rejected),
             "classes": dict(zip(map(str, names.tolist()), counts.tolist(), strict=True)),
         }
+        if self.adapt is not None:
+            origins = [LOCAL if card.is_local else card.source for card in read_zoo(self.zoo)]
+            self.facts_["adapted"] = {
+                "method": self.adapt,
+                "size": self.adapt_size,
+                "photos": len(self._adapted.learnt) if self._adapted else 0,
+                "from": dict(zip(self.weights_, origins, strict=True)),
+            }
         return self
-
-    def was_trained_on(self, seen: Extraction) -> npt.NDArray[np.bool_]:
-        """For each row, whether that very file was among the training photos: scores on it say nothing of new ones."""
-        self._fitted_classes()
-        hashes = np.array([int(photo[:16], 16) for photo in seen.photos], np.uint64)
-        return np.isin(hashes, self.photos_)
 
     def check_choices(self) -> None:
         """Raise UnknownNameError or ValueError for a choice that does not exist, before hours of looking at photos."""
-        read_zoo(self.zoo)
+        cards = read_zoo(self.zoo)
+        if self.adapt is not None:
+            from manyeyes.adapt.zoo import check_adaptable
+
+            check_adaptable(cards)
+            self._adapting()
+            if self.is_joint and self.label_space is not None:
+                raise ChoiceError("backbones that are adapted jointly keep no source labels: leave out the label space")
         fusion = self._make_fusion()
         if isinstance(fusion, MixtureOfExperts):
             with network_off(self.offline):
@@ -192,47 +260,9 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         A fitted model looks with the backbones it was fitted with, another one with those of its zoo.
         """
-        if not hasattr(self, "fusion_"):
-            backbones = self._load(read_zoo(self.zoo), FUSIONS[self.fusion].taps)
-            return extract(_as_paths(X), backbones, FeatureStore(self.features))
-        backbones = self._load(self.cards_, self.fusion_.taps)
-        for backbone in backbones:
-            if self.weights_[backbone.card.name] != backbone.weights:
-                raise BundleError(
-                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
-                )
-        return extract(_as_paths(X), backbones, FeatureStore(self.features))
-
-    def predict_log_proba(self, X: Paths) -> FloatArray:
-        """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
-        return self._spread(X, lambda table: self.fusion_.predict_log_proba(table), len(self._fitted_classes()))
-
-    def predict_proba(self, X: Paths) -> FloatArray:
-        """Calibrated probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
-        return np.exp(self.predict_log_proba(X))
-
-    def predict(self, X: Paths) -> npt.NDArray[Any]:
-        """The most probable class of each photo: (n,); None for a photo that cannot be read."""
-        log_proba = self.predict_log_proba(X)
-        unread = np.isnan(log_proba[:, 0])
-        predicted = self.classes_[np.where(unread, 0, log_proba.argmax(axis=1))]
-        if not unread.any():
-            return predicted
-        with_gaps = predicted.astype(object)
-        with_gaps[unread] = None
-        return with_gaps
-
-    def score(self, X: Paths, y: Any, sample_weight: Any = None) -> float:
-        """Share of the photos whose class is right; one that cannot be read counts as wrong."""
-        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
-
-    def gate_weights(self, X: Paths) -> FloatArray:
-        """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Of the fusion "mixture" only."""
-        self._fitted_classes()
-        fusion = self.fusion_
-        if not isinstance(fusion, MixtureOfExperts):
-            raise AttributeError(f"the fusion {self.fusion!r} has no gate; gate weights come with fusion='mixture'")
-        return self._spread(X, fusion.gate_weights, len(self.cards_))
+        if hasattr(self, "fusion_"):
+            return super().look(X)
+        return self._extract(X, self._load(self._cards(), FUSIONS[self.fusion].taps))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a bundle: see :func:`manyeyes.bundle.save`."""
@@ -262,6 +292,25 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.set_params(**users_own, engine=engine, features=features)
         return model
 
+    @property
+    def is_joint(self) -> bool:
+        """Whether adapters, experts and gate are trained at once."""
+        return self.adapt is not None and self.training == "joint"
+
+    def _adapting(self) -> "Adapting":
+        from manyeyes.adapt.zoo import Adapting
+
+        method = cast("Method", self.adapt)
+        return Adapting(method, self.adapt_size, self.adapt_epochs, self.adapt_flip, int(self.random_state))
+
+    def _cards(self) -> tuple[Card, ...]:
+        """What is looked at with: the zoo as it came, or as :meth:`adapt_zoo` left it."""
+        if self._adapted is not None:
+            return self._adapted.cards
+        if self.adapt is not None:
+            raise ChoiceError("the backbones are not adapted yet: call fit, or adapt_zoo before look and fit_seen")
+        return read_zoo(self.zoo)
+
     def _make_fusion(self) -> Fusion:
         own = self.get_params(deep=False)
         kind = FUSIONS[self.fusion]
@@ -269,39 +318,12 @@ class ManyEyesClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fusion: Fusion = kind(**{name: value for name, value in own.items() if name in names})
         return fusion
 
-    def _fitted_classes(self) -> npt.NDArray[Any]:
-        check_is_fitted(self, "fusion_")
-        return self.classes_
-
-    def _load(self, cards: Sequence[Card], taps: Sequence[str]) -> list[Backbone]:
-        """The cards' backbones. Networks built for an earlier call are used again: photo by photo is fast too."""
-        accepted, how = self.accept_undeclared_licence, (self.precision, self.engine, self.batch_size)
-        with network_off(self.offline):
-            backbones = [Backbone.load(card, accepted, taps, *how) for card in cards]
-        built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
-        return [built.setdefault(b.identity, b) for b in backbones]
-
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_built"}
 
-    def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
-        """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""
-        seen = self.look(X)
-        _warn(seen.rejected)
-        result = np.full((len(X), width), np.nan)
-        if seen.is_good.any():
-            result[seen.is_good] = answer(seen.table)
-        return result
 
-
-def _as_paths(X: Paths) -> list[str]:
-    if isinstance(X, str | os.PathLike):
-        raise TypeError(f"several paths are wanted: write [{os.fspath(X)!r}]")
-    return [os.fspath(path) for path in X]
-
-
-def _warn(rejected: Sequence[Rejected]) -> None:
-    if rejected:
-        first = "; ".join(str(one) for one in rejected[:3])
-        warnings.warn(f"{len(rejected)} photos could not be read: {first}", RejectedPhotoWarning, stacklevel=4)
+def _warn_of_lost(y: npt.NDArray[Any], read: npt.NDArray[Any]) -> None:
+    if lost := set(y.tolist()) - set(read.tolist()):
+        names = ", ".join(sorted(map(str, lost)))
+        warnings.warn(f"no photo of {names} could be read: not learnt", RejectedPhotoWarning, stacklevel=3)

@@ -1,5 +1,8 @@
 """What can go wrong, by name. Every message is one line that says what is wrong, where, and what to do about it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class ManyEyesError(Exception):
     """Base of every error that manyeyes raises on purpose; the command line prints it as one line."""
@@ -50,7 +53,11 @@ class PhotoSourceError(ManyEyesError, ValueError):
 
 
 class TooManyRejectedError(ManyEyesError, ValueError):
-    """More photos than allowed could not be read."""
+    """More photos than allowed could not be read: those of ``rejected``."""
+
+    def __init__(self, message: str, rejected: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.rejected = tuple(rejected)
 
 
 class StoreError(ManyEyesError):
@@ -62,7 +69,11 @@ class LackingError(StoreError):
 
 
 class PlaceError(ManyEyesError):
-    """A URL that no filesystem opens."""
+    """A URL that no filesystem opens, or a place that does not answer or lets this user in."""
+
+
+class ClusterError(ManyEyesError):
+    """A Ray cluster that cannot be started or reached, or whose workers die again and again."""
 
 
 class WordVectorError(ManyEyesError, ValueError):
@@ -79,3 +90,7 @@ class BundleError(ManyEyesError):
 
 class EngineError(ManyEyesError):
     """An engine that this machine cannot have, or that cannot run a network."""
+
+
+class AdaptError(ManyEyesError):
+    """A backbone that cannot be adapted as asked, or a domain that does not fit its backbone or is damaged."""

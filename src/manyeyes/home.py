@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 
 import platformdirs
 
-_network_off = ContextVar("network_off", default=False)
+_counting = Lock()
+# Blocks that are running now. Not a context's own number: no thread that such a block starts would know of it.
+_blocks_off = 0
 
 
 def cache_home() -> Path:
@@ -19,14 +21,17 @@ def cache_home() -> Path:
 
 def is_offline() -> bool:
     """True inside :func:`network_off`, and when ``MANYEYES_OFFLINE`` is set to anything but "", ``0`` or ``false``."""
-    return _network_off.get() or os.environ.get("MANYEYES_OFFLINE", "").lower() not in ("", "0", "false")
+    return _blocks_off > 0 or os.environ.get("MANYEYES_OFFLINE", "").lower() not in ("", "0", "false")
 
 
 @contextmanager
 def network_off(off: bool = True) -> Iterator[None]:
-    """Nothing is fetched while the block runs. ``network_off(False)`` leaves it as it is."""
-    token = _network_off.set(_network_off.get() or off)
+    """Nothing is fetched while the block runs, in any thread. ``network_off(False)`` leaves it as it is."""
+    global _blocks_off
+    with _counting:
+        _blocks_off += off
     try:
         yield
     finally:
-        _network_off.reset(token)
+        with _counting:
+            _blocks_off -= off

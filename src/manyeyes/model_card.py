@@ -8,6 +8,7 @@ from manyeyes.label_space.vectors import PACKAGES
 from manyeyes.version import __version__
 
 if TYPE_CHECKING:
+    from manyeyes.backbones.card import Card
     from manyeyes.classifier import ManyEyesClassifier
 
 
@@ -26,9 +27,12 @@ def model_card(model: "ManyEyesClassifier") -> str:
     ]
     if facts.get("results"):
         parts += ["## Results", facts["protocol"], _results(facts["results"])]
+    if held := facts.get("held"):
+        photos, accuracy = held
+        parts.append(f"Right on {accuracy:.1%} of the {photos} photos that its training was stopped by.")
     parts += [
         "## Backbones",
-        "Their weights are not in this folder; they are fetched when they are needed.",
+        _whereabouts(model),
         _cards(model),
     ]
     if model.fusion == "mixture" and model.label_space in PACKAGES:
@@ -39,6 +43,19 @@ def model_card(model: "ManyEyesClassifier") -> str:
             f"licence {package.licence}.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _whereabouts(model: "ManyEyesClassifier") -> str:
+    """Where the backbones' weights are."""
+    if not model.is_adapted:
+        return "Their weights are not in this folder; they are fetched when they are needed."
+    adapted = model.facts_["adapted"]
+    how = adapted["method"] + (f", at {adapted['size']} pixels" if adapted["size"] else "")
+    others = adapted["photos"]
+    photos = f"{others} of these photos" if others else "these photos, together with experts and gate"
+    return (
+        f"Adapted ({how}) to {photos}. Their weights, so changed, lie in `backbones/`; the licences are the old ones'."
+    )
 
 
 def _classes(facts: dict[str, Any]) -> str:
@@ -59,13 +76,18 @@ def _results(results: list[dict[str, Any]]) -> str:
 
 def _cards(model: "ManyEyesClassifier") -> str:
     rows = [
-        f"| {_cell(card.name)} | {_cell(card.source.partition('#')[0])} | {_cell(card.licence or 'not declared')} "
+        f"| {_cell(card.name)} | {_source(card, model)} | {_cell(card.licence or 'not declared')} "
         f"| `{model.weights_[card.name][:16]}` | {_cell(card.paper or '')} |"
         for card in model.cards_
     ]
     return "\n".join(
         ["| backbone | source | licence of the weights | sha256 | paper |", "|---|---|---|---|---|", *rows]
     )
+
+
+def _source(card: "Card", model: "ManyEyesClassifier") -> str:
+    source = model.facts_["adapted"]["from"][card.name] if model.is_adapted else card.source
+    return ("adapted from " if model.is_adapted else "") + _cell(source.partition("#")[0])
 
 
 def _cell(text: str) -> str:

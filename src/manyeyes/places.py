@@ -6,8 +6,10 @@ AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …), so that no secret stands in a path.
 """
 
 import re
+import time
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from manyeyes.errors import OfflineError, PlaceError
 from manyeyes.home import is_offline
@@ -16,8 +18,11 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 # Two letters at least: "c:/" is a drive.
-_URL = re.compile(r"([a-z][a-z0-9.+-]+)://([^/]*)/*(.*)", re.DOTALL)
+_URL = re.compile(r"([a-z][a-z0-9.+-]+)://([^/]*)/*(.*)", re.DOTALL | re.IGNORECASE)
 _ON_THIS_MACHINE = ("file", "fsspec+file", "fsspec+memory")
+# Seconds to wait before a place that failed is asked again.
+WAITS = (0.2, 1.0, 4.0)
+T = TypeVar("T")
 
 
 def is_url(place: str) -> bool:
@@ -34,14 +39,51 @@ def locate(url: str) -> "tuple[FileSystem, str]":
     match = _URL.match(url)
     if match is None:
         raise PlaceError(f"{url!r} is no URL such as s3://bucket/folder")
-    scheme, authority, key = match.groups()
+    scheme, authority, key = match[1].lower(), match[2], match[3].rstrip("/")
     if is_offline() and scheme not in _ON_THIS_MACHINE:
         raise OfflineError(f"{url} lies beyond this machine, and the network is not allowed: copy it here")
     try:
         filesystem, base = _filesystem(f"{scheme}://{authority}/")
     except (ValueError, OSError, ImportError) as error:  # pyarrow's own errors are ValueErrors
         raise PlaceError(f"{url} cannot be opened: {' '.join(str(error).split())}") from None
-    return filesystem, f"{base.rstrip('/')}/{key.rstrip('/')}"
+    return filesystem, f"{base.rstrip('/')}/{key}" if key else base
+
+
+def patiently(url: str, ask: Callable[[], T]) -> T:
+    """What ``ask`` answers, which reads what lies at ``url``; asked again when the place, or the way there, fails.
+
+    Raises PlaceError when it fails again and again or gives no permission. What is the URL's own fault is raised as it
+    is: FileNotFoundError, NotADirectoryError, IsADirectoryError and ValueError.
+    """
+    waits = iter(WAITS)
+    while True:
+        try:
+            return ask()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, MemoryError):
+            raise
+        except Exception as error:  # what fsspec opens raises the errors of whatever package asks there
+            wait = None if isinstance(error, PermissionError) else next(waits, None)
+            if wait is None:
+                words = " ".join(str(error).split()) or type(error).__name__
+                raise PlaceError(f"{url} cannot be read: {words}") from error
+            time.sleep(wait)
+
+
+def read(url: str) -> bytes:
+    """The bytes of a file. Raises OfflineError, and as :func:`patiently`."""
+    filesystem, path = locate(url)
+
+    def ask() -> bytes:
+        try:
+            with filesystem.open_input_file(path) as file:
+                data: bytes = file.read()
+                return data
+        except FileNotFoundError as error:  # fsspec says so, too, when it could not ask
+            if filesystem.get_file_info(path).type.name == "NotFound":
+                raise
+            raise ConnectionError("it is there, and cannot be opened") from error
+
+    return patiently(url, ask)
 
 
 @cache

@@ -48,6 +48,22 @@ def counting(what: str, total: int, unit: str) -> Iterator[Callable[[float], Non
         yield lambda count: progress.advance(task, count)
 
 
+@contextmanager
+def watching(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar of steps with a remark that changes; the block gets a function to call with steps done and the remark."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[remark]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=_is_quiet()) as progress:
+        task = progress.add_task(what, total=total, remark="")
+        yield lambda steps, remark: progress.update(task, advance=steps, remark=remark)
+
+
 class _Rate(ProgressColumn):
     """So many of a unit a second."""
 

@@ -3,6 +3,7 @@
 A registry maps a name to an import path, so that listing the names imports nothing heavy.
 """
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -26,8 +27,7 @@ class Registry:
 
     def _table(self) -> dict[str, str]:
         # Our own names win: an installed package may add a choice, never silently replace one.
-        others = {point.name: point.value for point in entry_points(group=f"manyeyes.{self.kind}")}
-        return others | self._own
+        return _others(self.kind) | self._own
 
     def names(self) -> list[str]:
         return list(self._table())
@@ -41,3 +41,9 @@ class Registry:
             raise UnknownNameError(f"{name!r} is not one of the {self.kind}: choose from {', '.join(sorted(table))}")
         module, _, attribute = table[name].partition(":")
         return getattr(import_module(module), attribute)
+
+
+@cache
+def _others(kind: str) -> dict[str, str]:
+    """What other packages add. Asked once: each time, every installed package is looked through."""
+    return {point.name: point.value for point in entry_points(group=f"manyeyes.{kind}")}

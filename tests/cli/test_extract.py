@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_one_line(run, world, photos, tmp_path):
         (["--ray=auto"], "auto", []),
         (["--ray", "ray://head:10001"], "ray://head:10001", []),
         (["--ray", "10.0.0.1:6379"], "10.0.0.1:6379", []),
-        (["--ray", "another.png"], None, ["another.png"]),
+        (["--ray", "y/01.png"], None, ["y/01.png"]),
         (["--ray", "-q"], None, []),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
@@ -121,10 +121,28 @@ def test_ray_takes_an_address_or_none(run, world, photos, monkeypatch, words, ad
     asked = []
     monkeypatch.setattr(
         "manyeyes.features.distributed.fill_store_with_ray",
-        lambda paths, eyes, store, address: asked.append((paths[:1], address)) or Filling((), 0),
+        lambda paths, eyes, backbones, store, address: asked.append((paths[:1], address)) or Filling((), 0),
     )
-    run("extract", *words, photos / "a" / "x" / "00.png", "--zoo", world.fast_zoo)
-    assert asked == [([*others, str(photos / "a" / "x" / "00.png")][:1], address)]
+    monkeypatch.chdir(photos / "a" / "b")
+    run("extract", *words, "x/00.png", "--zoo", world.fast_zoo)
+    assert asked == [([*others, "x/00.png"][:1], address)]
+
+
+@pytest.mark.parametrize("words", [["--ray", "head"], ["--ray=head"], ["--ray", "head:"], ["--ray=:6379"]])
+def test_what_is_no_address_is_told_before_anything_is_done(run, photos, words):
+    done = run("extract", *words, photos)
+    assert done.status == 2
+    assert "HOST:PORT" in done.err
+    assert "6379" in done.err
+
+
+def test_a_listing_that_cannot_be_written_is_told_before_anything_is_done(run, world, photos, tmp_path):
+    words = ["extract", photos, "--zoo", world.fast_zoo, "--features", tmp_path / "features", "--rejected"]
+    for listing, reason in ((photos, "a directory."), (tmp_path / "gone" / "rejected.csv", "No such file")):
+        done = run(*words, listing)
+        assert done.status == 2
+        assert reason in " ".join(done.err.replace("│", " ").split())
+    assert not (tmp_path / "features").exists()
 
 
 def test_without_ray_it_says_how_to_get_it(run, world, photos, monkeypatch):
@@ -134,8 +152,10 @@ def test_without_ray_it_says_how_to_get_it(run, world, photos, monkeypatch):
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-def test_by_ray_it_goes_on_where_it_was_killed_and_fit_finds_all(world, tmp_path, monkeypatch):
+def test_by_ray_it_goes_on_where_it_was_killed_and_fit_finds_all(run, world, tmp_path, monkeypatch):
     monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a longer path than Ray's sockets can have
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one worker will do, and each takes its time to import torch
     photos, place = tmp_path / "photos", tmp_path / "features"
     write_photos(photos, ["a", "b", "c"], count=60)
     words = ["--zoo", world.fast_zoo, "--features", str(place)]
@@ -159,7 +179,6 @@ def test_by_ray_it_goes_on_where_it_was_killed_and_fit_finds_all(world, tmp_path
     assert (copies, unread) == (0, 0)
     assert again.stderr == "180 photos found\nstarting Ray\n"
 
-    model = ["fit", str(photos), "-o", str(tmp_path / "model"), *words, "--gate", "uniform", "--no-compare"]
-    done = subprocess.run([*PROGRAM, *model], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0
-    assert "0 looked at now" in done.stderr
+    done = run("fit", photos, "-o", tmp_path / "model", *words, "--gate", "uniform", "--no-compare")
+    assert done.status == 0
+    assert "0 looked at now" in done.err

@@ -9,6 +9,8 @@ from PIL import Image
 from small_world import write_photos
 
 from manyeyes import ManyEyesClassifier
+from manyeyes.adapt import zoo
+from manyeyes.home import is_offline
 
 METHODS = [
     "tint+softmax",
@@ -308,6 +310,12 @@ def test_weights_that_are_not_here_are_named(run, world, tmp_path, monkeypatch):
     assert "`manyeyes backbones pull efficientnet-lite0`" in done.error
 
 
+def test_offline_no_photos_are_read_from_beyond_this_machine(run, tmp_path, online):
+    done = run("fit", "s3://bucket/photos", "-o", tmp_path / "model", "--offline")
+    assert "s3://bucket/photos lies beyond this machine, and the network is not allowed" in done.error
+    assert not is_offline()  # any more
+
+
 def test_an_undeclared_licence_is_not_taken_by_default(run, world, tmp_path):
     done = run("fit", world.photos, "-o", tmp_path / "model", "--zoo", "xception-keras")
     assert "--accept-undeclared-licence" in done.error
@@ -332,3 +340,78 @@ def test_odd_names_of_classes_and_files(fit, run, tmp_path):
     assert r"two\nlines [bold]" in judged.out
     asked = run("predict", tmp_path / "model", tmp_path / "-[bold]photos", "--json")
     assert {record["label"] for record in json.loads(asked.out) if "label" in record} <= set(names)
+
+
+# --- adapted backbones
+
+
+@pytest.fixture
+def fit_adapted(run, world, tmp_path, monkeypatch):
+    """``fit(photos, …)`` with one net, adapted for an epoch at 32 pixels."""
+    monkeypatch.setattr(zoo, "LEAST_STEPS", 1)
+    tiny = world.zoo.rpartition(",")[2]
+
+    def command(photos, *words):
+        how = ["--adapt-size", 32, "--adapt-epochs", 1, "--engine", "torch", "--gate", "uniform"]
+        return run("fit", photos, "-o", tmp_path / "model", "--zoo", tiny, *how, *words)
+
+    return command
+
+
+def test_backbones_are_adapted_to_half_of_the_photos(fit_adapted, photos, world, tmp_path):
+    (photos / "sea" / "bad.png").write_text("no photo")
+    done = fit_adapted(photos, "--adapt", "norms")
+    assert done.status == 0, done.err
+    assert "backbones adapted to 12 of the photos; the others judge\n" in done.err
+    assert "24 photos seen by tiny-adapted" in done.err
+    assert "2-fold cross-validation on 12 photos" in done.out
+    assert list(read_rejected(tmp_path / "model")) == [str(photos / "sea" / "bad.png")]
+    (card,) = ManyEyesClassifier.load(tmp_path / "model", engine="torch").cards_
+    assert card.name == "tiny-adapted"
+
+
+def test_all_is_trained_at_once_and_judged_by_the_other_splits(fit_adapted, world, tmp_path):
+    write_photos(tmp_path / "split" / "train", ["apple", "leaf", "sea"], count=8)
+    write_photos(tmp_path / "split" / "test", ["apple", "leaf", "sea"], count=3, first=6)
+    done = fit_adapted(tmp_path / "split", "--adapt", "norms", "--joint")
+    assert done.status == 0, done.err
+    assert "of the 3 photos that the training was stopped by\n" in done.err
+    # Six of the nine are copies of photos that were trained on.
+    assert "Judged on 3 photos that were held out from training." in done.out
+    assert "trained together" in done.out
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "to these photos, together with experts and gate." in card
+    assert "of the 3 photos that its training was stopped by." in card
+    assert "| trained together |" in card
+
+
+def test_too_many_broken_photos_are_listed_before_anything_is_adapted(fit_adapted, photos, tmp_path):
+    for number in range(8):
+        (photos / "sea" / f"bad{number}.png").write_text("no photo")
+    done = fit_adapted(photos, "--adapt", "norms")
+    assert done.status == 1
+    assert "8 of 32 photos cannot be used" in done.error
+    assert len(read_rejected(tmp_path / "model")) == 8
+
+
+@pytest.mark.parametrize("words", [["--joint"], ["--adapt-size", 64], ["--no-adapt-flip"], ["--adapt-epochs", 3]])
+def test_choices_about_adapters_want_adapters(fit, photos, words):
+    assert fit(photos, *words).error.endswith("say which, as in --adapt parallel --joint")
+
+
+def test_joint_and_another_training_do_not_go_together(fit_adapted, photos):
+    done = fit_adapted(photos, "--adapt", "norms", "--joint", "--training", "warm-joint")
+    assert "--training warm-joint does not" in done.error
+
+
+def test_joint_training_tells_of_classes_that_cannot_be_read(fit_adapted, photos):
+    (photos / "cloud").mkdir()
+    (photos / "cloud" / "00.png").write_text("no photo")
+    done = fit_adapted(photos, "--adapt", "norms", "--joint")
+    assert done.status == 0, done.err
+    assert "note: no photo of cloud could be read: not learnt\n" in done.err
+    assert "left out: " in done.err
+
+
+def test_series_adapters_cannot_be_folded_and_so_not_be_fused(fit_adapted, photos):
+    assert "series" in fit_adapted(photos, "--adapt", "series").error

@@ -20,12 +20,12 @@ from manyeyes.features.store import FeatureStore
 from .conftest import PROGRAM
 
 
-def test_an_error_is_one_line_and_verbose_shows_the_traceback(program, tmp_path):
+def test_an_error_is_one_line_and_verbose_shows_the_traceback(program, run, tmp_path):
     plain = program("samples", "cars", "-o", tmp_path / "photos")
     assert plain.status == 1
     assert plain.err == f"{plain.error}\n"
     assert plain.out == ""
-    verbose = program("samples", "cars", "-o", tmp_path / "photos", "-v")
+    verbose = run("samples", "cars", "-o", tmp_path / "photos", "-v")
     assert verbose.status == 1
     assert "Traceback" in verbose.err
     assert verbose.err.endswith(plain.err)
@@ -40,24 +40,24 @@ def test_a_fault_of_ours_is_one_line_too(run, trained, world, monkeypatch):
     )
 
 
-def test_verbose_says_which_engine_runs_a_backbone(program, world, tmp_path):
+def test_verbose_says_which_engine_runs_a_backbone(program, run, world, tmp_path):
     zoo = world.zoo.split(",")[-1]
     words = ["extract", world.photos, "--zoo", zoo, "--features", tmp_path / "features"]
     plain = program(*words)
     assert (plain.status, plain.err.count("\n")) == (0, 1)
-    verbose = program(*words[:-1], tmp_path / "others", "-v")
+    verbose = run(*words[:-1], tmp_path / "others", "-v")
     assert verbose.status == 0
     assert "torch, for there are too few photos to find out what is faster" in verbose.err
 
 
-def test_quiet_leaves_standard_error_empty(program, world, tmp_path):
+def test_quiet_leaves_standard_error_empty(program, run, world, tmp_path):
     words = ["--zoo", world.fast_zoo, "--gate", "uniform", "--no-compare", "-q"]
     shutil.copytree(world.photos, tmp_path / "photos")
     (tmp_path / "photos" / "sea" / "bad.jpg").touch()
     done = program("fit", tmp_path / "photos", "-o", tmp_path / "model", *words)
     assert (done.status, done.err) == (0, "")
     assert done.out == f"model saved in {tmp_path / 'model'}\n"
-    done = program("evaluate", tmp_path / "model", tmp_path / "photos", "-q")
+    done = run("evaluate", tmp_path / "model", tmp_path / "photos", "-q")
     assert (done.status, done.err) == (0, "")
 
 
@@ -113,7 +113,7 @@ def many(tmp_path):
     return tmp_path / "photos"
 
 
-def test_ctrl_c_ends_with_one_line_and_a_rerun_goes_on(program, world, many, tmp_path, monkeypatch):
+def test_ctrl_c_ends_with_one_line_and_a_rerun_goes_on(run, world, many, tmp_path, monkeypatch):
     monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "home"))
     words = ["fit", str(many), "-o", str(tmp_path / "model"), "--zoo", world.fast_zoo, "--gate", "uniform"]
     with subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stopped:
@@ -128,7 +128,7 @@ def test_ctrl_c_ends_with_one_line_and_a_rerun_goes_on(program, world, many, tmp
     assert err.splitlines()[-1] == last
     assert "model saved" not in out
     assert not (tmp_path / "model").exists()
-    again = program(*words, "--no-compare")
+    again = run(*words, "--no-compare")
     assert again.status == 0
     looked_at = int(again.err.split("tint, edges; ")[1].split(" ")[0])
     assert looked_at <= 210 - 64

@@ -3,9 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from manyeyes.experts import EXPERTS
+from manyeyes.experts import EXPERTS, gated
+
+
+@pytest.fixture(autouse=True)
+def two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How well an expert learns decides nothing here."""
+    monkeypatch.setattr(gated, "EPOCHS", 2)
 
 
 @parametrize_with_checks([EXPERTS[name]() for name in EXPERTS.names()])  # type: ignore[untyped-decorator]

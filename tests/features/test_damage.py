@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyeyes.errors import StoreError
-from manyeyes.features import store as store_module
+from manyeyes.features import reader
 from manyeyes.features.shelf import LocalShelf
 from manyeyes.features.space import Space
 from manyeyes.features.store import FeatureStore
@@ -222,7 +222,7 @@ def test_damage_in_a_store_that_cannot_be_changed(store, monkeypatch):
 @pytest.mark.parametrize("moment", ["open", "read"])
 def test_a_shard_that_another_process_removes_meanwhile_is_just_missing(store, monkeypatch, caplog, moment):
     write(store, 0, 4)
-    monkeypatch.setattr(store_module, "LITTLE", 0 if moment == "open" else 2**20)
+    monkeypatch.setattr(reader, "LITTLE", 0 if moment == "open" else 2**20)
     look = getattr(LocalShelf, moment)
 
     def gone(shelf: LocalShelf, folder: str, name: str) -> object:

@@ -1,6 +1,7 @@
 """A space's key changes with everything that decides an embedding, and with nothing else."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -8,7 +9,7 @@ from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import HALF, Card, Preprocessing
 from manyeyes.backbones.nets import FINAL, SECOND_ORDER, Precision
 from manyeyes.features import space
-from manyeyes.features.space import THUMBNAILS, embedding_space
+from manyeyes.features.space import THUMBNAILS, Space, embedding_space, space_of
 
 CARD = Card("toy", "local:toy", "toy_net", 3, Preprocessing(size=8, crop=0.9), labels="imagenet-1k")
 PREPROCESSING = {
@@ -80,3 +81,11 @@ def test_a_tap_that_would_come_out_differently_has_another_key(monkeypatch):
     monkeypatch.setattr(space, "VERSION", space.VERSION + 1)
     assert key() == before[0]
     assert key(tap=SECOND_ORDER) != before[1]
+
+
+def test_a_record_tells_which_space_its_folder_is():
+    for one in (THUMBNAILS, embedding_space(Known()), Space("older", {"weights": "1"}, format=1)):
+        assert space_of(one.folder, one.record) == dataclasses.replace(one, content=json.loads(json.dumps(one.content)))
+        assert space_of(THUMBNAILS.folder[:-1] + "x", one.record) is None
+    for record in (b"", b"\xff", b"[]", b"3", b'{"thumbnail": 64}', b'{"name": 1, "thumbnail": 64}'):
+        assert space_of(THUMBNAILS.folder, record) is None

@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from manyeyes.errors import StoreError
-from manyeyes.features.shelf import ABANDONED_AFTER_SECONDS
+from manyeyes.features.shelf import ABANDONED_AFTER_SECONDS, LocalShelf
 from manyeyes.features.space import Space
 from manyeyes.features.store import FeatureStore
 
@@ -120,15 +123,26 @@ def test_info_counts_photos_and_bytes(store):
         assert info.bytes == sum(path.stat().st_size for path in (store.root / info.folder).iterdir()) > 0
 
 
-@pytest.mark.parametrize("is_empty", [True, False])
-def test_info_and_prune_need_no_record(store, is_empty):
+@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"name": "toy"}', b'{"name": "toy", "weights": "2"}'])
+def test_a_folder_that_its_record_does_not_name_is_no_space_until_it_is_written_to(store, record):
     store.write(SPACE, shas("a"), rows(1))
-    record = store.root / SPACE.folder / "space.json"
-    record.unlink()
-    if is_empty:
-        record.touch()
-    assert [(info.name, info.photos) for info in store.info()] == [("toy", 1)]
-    assert store.prune() == 0
+    file = store.root / SPACE.folder / "space.json"
+    file.unlink()
+    if record is not None:
+        file.write_bytes(record)
+    assert store.info() == []
+    assert store.prune(lambda space: True) == 0
+    assert store.missing(SPACE, shas("a")) == []
+    FeatureStore(store.root).write(SPACE, shas("b"), rows(2))
+    assert [(info.name, info.photos) for info in store.info()] == [("toy", 2)]
+
+
+def test_spaces_of_an_older_format_can_be_pruned(store):
+    older = Space(SPACE.name, SPACE.content, format=1)
+    for space in (SPACE, older):
+        store.write(space, shas("a"), rows(1))
+    assert store.prune(lambda space: space == older) > 0
+    assert store.spaces() == [SPACE]
 
 
 def test_prune_removes_only_what_is_abandoned_damaged_or_unwanted(store):
@@ -145,8 +159,8 @@ def test_prune_removes_only_what_is_abandoned_damaged_or_unwanted(store):
     assert writing.exists() and not abandoned.exists() and not damaged.exists()
     assert store.missing(SPACE, shas("a")) == store.missing(OTHER, shas("a")) == []
 
-    unwanted = next(info for info in store.info() if info.folder == folder.name)
-    assert store.prune(lambda info: info == unwanted) == unwanted.bytes
+    size = store.size(SPACE.folder)
+    assert store.prune(lambda space: space == SPACE) == size > 0
     assert not folder.exists()
     assert store.missing(OTHER, shas("a")) == []
 
@@ -158,25 +172,92 @@ def test_prune_keeps_away_from_what_is_no_space(store):
         os.utime(store.root / name / ".writing-old", (0, 0))
     (store.root / "file-0123456789abcdef").touch()
     assert store.info() == []
-    assert store.prune(lambda info: True) == 0
+    assert store.prune(lambda space: True) == 0
     assert len(list(store.root.rglob("*"))) == 7
 
 
-def test_what_cannot_be_removed_is_named(store, monkeypatch):
+def test_prune_keeps_files_that_are_not_the_stores_own(store):
     store.write(SPACE, shas("a"), rows(1))
-
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("shutil.rmtree", refuse)
-    with pytest.raises(StoreError, match=rf"{SPACE.folder} cannot be removed: Permission denied"):
-        store.prune(lambda info: True)
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    store = FeatureStore(tmp_path / "file" / "features")
+    folder = store.root / SPACE.folder
+    mine = [folder / name for name in ("notes.txt", "photo.damaged", "table.parquet", "in/shard-1.parquet")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+    store.prune()
+    store.prune(lambda space: True)
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(mine)
     assert store.info() == []
-    assert store.missing(SPACE, shas("a")) == shas("a")
-    with pytest.raises(StoreError, match=r"features cannot be written to .*Not a directory; all finished work is kept"):
+
+
+def test_pruning_one_space_opens_no_shard_of_another(store, monkeypatch):
+    for space in (SPACE, OTHER):
+        store.write(space, shas("a"), rows(1))
+    opened = []
+    for way in ("open", "read"):
+        look = getattr(LocalShelf, way)
+        monkeypatch.setattr(LocalShelf, way, lambda *given, look=look: opened.append(given[2]) or look(*given))
+    store.prune(lambda space: space == SPACE)
+    assert opened == ["space.json"] * 2
+    assert store.spaces() == [OTHER]
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, if these are ours."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_what_cannot_be_removed_is_named():
+    with tempfile.TemporaryDirectory(dir="/tmp") as open_to_all:
+        store = FeatureStore(Path(open_to_all) / "features")
         store.write(SPACE, shas("a"), rows(1))
+        Path(open_to_all).chmod(0o755)
+        folder = store.root / SPACE.folder
+        folder.chmod(0o555)
+        with (
+            as_nobody(),
+            pytest.raises(StoreError, match=rf"^{folder}/shard-\w+.parquet cannot be removed: Permission"),
+        ):
+            store.prune(lambda space: True)
+        folder.chmod(0o755)
+        assert store.missing(SPACE, shas("a")) == []
+
+
+def asked(store: FeatureStore) -> list[Callable[[], object]]:
+    """All ways to ask what a store holds."""
+    photos = shas("a")
+    return [
+        store.info,
+        store.prune,
+        lambda: store.size(SPACE.folder),
+        lambda: store.missing(SPACE, photos, verify=False),
+        lambda: store.missing(SPACE, photos),
+        lambda: store.held(SPACE),
+        lambda: store.read(SPACE, photos),
+    ]
+
+
+def test_a_folder_that_cannot_be_looked_into(store):
+    store.write(SPACE, shas("a"), rows(1))
+    store.root.chmod(0)
+    for ask in asked(store):
+        with as_nobody(), pytest.raises(StoreError, match=rf"^{store.root}.* cannot be read: Permission denied$"):
+            ask()
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_file_where_the_folder_should_be(tmp_path, scheme):
+    (tmp_path / "features").write_text("not a folder")
+    store = FeatureStore(f"{scheme}{tmp_path}/features")
+    for ask in asked(store):
+        with pytest.raises(StoreError, match=rf"{tmp_path}/features.* cannot be read: "):
+            ask()
+    with pytest.raises(StoreError, match=r"features cannot be written to .*; all finished work is kept"):
+        store.write(SPACE, shas("a"), rows(1))
+    assert (tmp_path / "features").read_text() == "not a folder"

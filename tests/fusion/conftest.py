@@ -5,7 +5,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from manyeyes.experts import softmax
 from manyeyes.features.table import FeatureTable, SourceLabels
+from manyeyes.fusion import gradient
 
 Labels = npt.NDArray[np.int64]
 Clouds = Callable[..., tuple[FeatureTable, Labels]]
@@ -51,3 +53,16 @@ def labelled(clouds: Clouds) -> Clouds:
         return FeatureTable(table.blocks, thumbnails, source_labels), labels
 
     return make
+
+
+@pytest.fixture
+def fast_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few large steps: nothing that is tested with them depends on how long descent goes on, but the time does."""
+    monkeypatch.setattr(gradient, "EPOCHS", 15)
+    monkeypatch.setattr(gradient, "LEARNING_RATE", 0.01)
+
+
+@pytest.fixture
+def two_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, of the strengths that softmax regression chooses from."""
+    monkeypatch.setattr(softmax, "STRENGTHS", (0.01, 1.0))

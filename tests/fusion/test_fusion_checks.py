@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from manyeyes.experts import softmax
 from manyeyes.fusion import FUSIONS
+
+pytestmark = pytest.mark.usefixtures("fast_descent", "two_strengths")
 
 # Kernel ridge is the faster expert; the other has checks of its own.
 FAST = {"expert": "kernel-ridge"}
@@ -26,12 +27,6 @@ ESTIMATORS = [
     FUSIONS["embedding-classifier"](),
     *(FUSIONS["mixture"](gate=gate, **FAST) for gate in ("embedding", "constant", "uniform")),
 ]
-
-
-@pytest.fixture(autouse=True)
-def two_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is checked here depends on how many strengths softmax regression chooses from, but the time does."""
-    monkeypatch.setattr(softmax, "STRENGTHS", (0.01, 1.0))
 
 
 @parametrize_with_checks(ESTIMATORS)  # type: ignore[untyped-decorator]

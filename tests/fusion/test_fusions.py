@@ -12,6 +12,8 @@ from manyeyes.features.table import FeatureTable
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.fusion import Fusion
 
+pytestmark = pytest.mark.usefixtures("fast_descent")
+
 Labels = npt.NDArray[np.int64]
 Clouds = Callable[..., tuple[FeatureTable, Labels]]
 every_fusion = pytest.mark.parametrize("name", FUSIONS.names())

@@ -30,6 +30,7 @@ TRAININGS = [
     {"training": "warm-joint"},
     {"training": "warm-joint", "label_space": "random", "train_label_space": True},
 ]
+short = pytest.mark.usefixtures("fast_descent", "two_strengths")
 every_training = pytest.mark.parametrize("choices", TRAININGS, ids=lambda choices: "-".join(map(str, choices.values())))
 
 
@@ -41,6 +42,7 @@ def log_loss(model: Fusion, table: FeatureTable, y: Labels) -> float:
     return float(-model.predict_log_proba(table)[np.arange(len(y)), y].mean())
 
 
+@short
 @every_training
 @pytest.mark.parametrize("space", ["probability", "log"])
 def test_it_is_a_mixture_like_any_other(labelled: Clouds, choices: dict[str, Any], space: Space) -> None:
@@ -62,6 +64,7 @@ def test_it_is_a_mixture_like_any_other(labelled: Clouds, choices: dict[str, Any
     assert (model.predict(new) == truth).mean() > 0.6
 
 
+@short
 @every_training
 def test_the_same_seed_gives_the_same_model(labelled: Clouds, choices: dict[str, Any]) -> None:
     table, y = labelled(90)
@@ -69,6 +72,7 @@ def test_the_same_seed_gives_the_same_model(labelled: Clouds, choices: dict[str,
     assert np.array_equal(one, again)
 
 
+@short
 @every_training
 @pytest.mark.parametrize("gate", ["embedding", "cnn32", "constant"])
 def test_it_survives_being_packed(labelled: Clouds, choices: dict[str, Any], gate: str) -> None:
@@ -98,6 +102,7 @@ def test_one_expert_is_that_expert(clouds: Clouds, training: str) -> None:
     assert model.is_uniform
 
 
+@short
 def test_with_no_epoch_a_warm_start_stays_what_the_stages_made(
     labelled: Clouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +115,7 @@ def test_with_no_epoch_a_warm_start_stays_what_the_stages_made(
         assert np.array_equal(warm.predict_log_proba(table), staged.predict_log_proba(table))
 
 
+@short
 def test_a_warm_start_begins_with_the_experts_it_was_given(labelled: Clouds) -> None:
     """What they say of raw columns is what the model begins to train from, also with a label space that moves."""
     from manyeyes.experts.panel import ExpertPanel
@@ -133,6 +139,7 @@ def test_a_warm_start_begins_with_the_experts_it_was_given(labelled: Clouds) -> 
         assert (model.places is not None) is trains_vectors
 
 
+@short
 def test_only_a_label_space_that_is_trained_moves(labelled: Clouds) -> None:
     table, y = labelled(90)
     at_first = label_vectors("random", 5)
@@ -156,6 +163,7 @@ def test_a_label_space_helps_where_labels_tell_classes_apart(labelled: Clouds) -
     assert log_loss(within, new, truth) < log_loss(without, new, truth) - 0.1
 
 
+@short
 @pytest.mark.parametrize("training", ["staged", "joint", "warm-joint"])
 def test_backbones_without_a_head_take_part_without_it(labelled: Clouds, training: str) -> None:
     table, y = labelled(90)
@@ -195,6 +203,7 @@ class Watched(MixtureOfExperts):
         return self.honest_
 
 
+@short
 @pytest.mark.parametrize("with_groups", [False, True])
 def test_nothing_is_claimed_of_rows_that_were_learnt_from(labelled: Clouds, with_groups: bool) -> None:
     table, y = labelled(200)

@@ -52,6 +52,10 @@ class Preprocessing:
         if len(self.mean) != 3 or len(self.std) != 3 or not _are_numbers(self.mean + self.std) or min(self.std) <= 0:
             raise CardError("mean and std want three numbers each, and a std above zero")
 
+    def at(self, size: int | None) -> "Preprocessing":
+        """The same for photos of another size, in pixels; None for its own."""
+        return self if size is None else dataclasses.replace(self, size=size)
+
     @property
     def framing(self) -> tuple[int, float, Interpolation]:
         """What decides the resized pixels: backbones with the same framing share them."""
@@ -127,8 +131,12 @@ class Card:
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits that change with whatever changes the weights on disk."""
-        identity = [self.source, self.sha256, self.net, self.architecture, self.labels]
+        """Sixteen hex digits that change with whatever changes the weights on disk.
+
+        Where a file on this machine lies changes nothing, if the card pins what is in it.
+        """
+        source = self.scheme if self.is_local and self.sha256 else self.source
+        identity = [source, self.sha256, self.net, self.architecture, self.labels]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,10 +51,7 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
     that are here are verified again for a card that looks at them in another way than the one they came with.
     """
     if card.licence is None and not accept_undeclared_licence and not card.is_local:
-        raise LicenceError(
-            f"the publisher of {card.name} declares no licence: add --accept-undeclared-licence "
-            "(accept_undeclared_licence=True) if you may use it all the same, or leave it out of the zoo"
-        )
+        raise undeclared(card.name)
     folder = weights_folder(card)
     if _is_up_to_date(card) and _is_verified(card):
         return folder
@@ -71,6 +68,14 @@ def ensure_weights(card: Card, accept_undeclared_licence: bool = False) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise FetchError(f"the weights of {card.name} cannot be kept in {folder}: {reason}") from None
     return folder
+
+
+def undeclared(name: str) -> LicenceError:
+    """What to raise for weights under no known licence."""
+    return LicenceError(
+        f"the publisher of {name} declares no licence: add --accept-undeclared-licence "
+        "(accept_undeclared_licence=True) if you may use it all the same, or leave it out of the zoo"
+    )
 
 
 def check_undamaged(folder: Path, sha256: str) -> None:
@@ -163,6 +168,8 @@ def _is_up_to_date(card: Card) -> bool:
     record = _read_record(weights_folder(card))
     if record.get("conversion", 1) < CONVERSION:  # the first records did not name it
         return False
+    if card.sha256 is not None:  # the folder is named by it
+        return True
     path = Path(card.where).expanduser()
     return not (card.is_local and path.is_file() and sha256_of(path) != record["fetched_sha256"])
 

@@ -1,6 +1,7 @@
 """Zoos and cards by name, and cards made on the spot from what a user points at."""
 
 from pathlib import Path
+from typing import Any
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.sources import SOURCES
@@ -40,6 +41,15 @@ def read_zoo(text: str) -> tuple[Card, ...]:
             if cards.setdefault(card.name, card) != card:
                 raise CardError(f"two different cards are called {card.name!r}")
     return tuple(cards.values())
+
+
+def card_from_others(fields: dict[str, Any]) -> Card:
+    """The card in a file that somebody else may have made. Raises CardError for one that would run code."""
+    card = Card.from_dict(fields)
+    # pip runs a source package's build script: only our own cards may name one.
+    if card.scheme == "sdist" and known_cards().get(card.name) != card:
+        raise CardError(f"its card {card.name!r} would run code of {card.where}, and it is not one of ours")
+    return card
 
 
 def _read_word(word: str) -> tuple[Card, ...]:

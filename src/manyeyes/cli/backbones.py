@@ -63,11 +63,9 @@ def pull(
     """Fetch weights to this machine, check them, and verify each net by its reference embedding."""
     from manyeyes.backbones.weights import ensure_weights, is_here
     from manyeyes.backbones.zoo import read_zoo
-    from manyeyes.home import network_off
 
     for card in read_zoo(",".join(names)):
         was_here = is_here(card)
-        with network_off(offline):
-            folder = ensure_weights(card, accept_undeclared_licence)
+        folder = ensure_weights(card, accept_undeclared_licence)
         console.print(f"{card.name}: {'already here' if was_here else 'fetched and verified'}", soft_wrap=True)
         typer.echo(str(folder))

@@ -1,6 +1,7 @@
 """``manyeyes extract``: look at photos now, train on what was seen later."""
 
 import re
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 # The address that stands for a cluster of this machine's cores, started for the run.
 HERE = "local"
 ADDRESS = re.compile(rf"auto|{HERE}|ray://\S+|[\w.-]+:\d+")
+HOST = re.compile(r"\w[\w.-]*:?")
+FORM = "write `auto`, `HOST:PORT` (Ray's own port is 6379) or `ray://HOST:PORT`."
+
+
+def _check_address(address: str | None) -> str | None:
+    if address is not None and not ADDRESS.fullmatch(address):
+        raise typer.BadParameter(f"{address!r} is no address: {FORM}")
+    return address
 
 
 class ExtractCommand(TyperCommand):
@@ -38,7 +47,10 @@ class ExtractCommand(TyperCommand):
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         for place, word in enumerate(args):
-            if word == "--ray" and not ADDRESS.fullmatch("".join(args[place + 1 : place + 2])):
+            following = "".join(args[place + 1 : place + 2])
+            if word == "--ray" and not ADDRESS.fullmatch(following):
+                if HOST.fullmatch(following) and not Path(following).exists():
+                    raise typer.BadParameter(f"{following!r} is neither a photo or folder nor an address: {FORM}")
                 args[place] = f"--ray={HERE}"
         return super().parse_args(ctx, args)
 
@@ -58,12 +70,14 @@ def extract(
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
+            callback=_check_address,
             help="Look with Ray: on all cores of this machine, or on the cluster at an address (`auto`: the one that "
             "this machine belongs to).",
         ),
     ] = None,
     rejected: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Where to list the photos that cannot be read.")
+        Path | None,
+        typer.Option(metavar="CSV", dir_okay=False, help="Where to list the photos that cannot be read."),
     ] = None,
     offline: Offline = False,
     accept_undeclared_licence: AcceptUndeclared = False,
@@ -81,32 +95,40 @@ def extract(
     from manyeyes.features.eyes import Eyes
     from manyeyes.features.space import THUMBNAILS
     from manyeyes.features.store import FeatureStore
-    from manyeyes.home import network_off
     from manyeyes.images import list_photos, write_rejected
 
+    if rejected is not None:
+        _check_that_it_can_be_written(rejected)
     how = (cast("PrecisionChoice", precision), engine, batch_size)
     eyes = Eyes(read_zoo(zoo), _taps(taps), *how, accept_undeclared_licence, offline)
-    with network_off(offline):
-        store = FeatureStore(features)
-        paths = list_photos(photos)
-        if not paths:
-            raise PhotoSourceError(f"no photos in {', '.join(photos)}")
-        console.print(f"{len(paths):,} photos found", soft_wrap=True)
-        backbones = eyes.load()
-        start = time.perf_counter()
-        if ray:
-            from manyeyes.features.distributed import fill_store_with_ray
+    store = FeatureStore(features)
+    paths = list_photos(photos)
+    if not paths:
+        raise PhotoSourceError(f"no photos in {', '.join(photos)}")
+    console.print(f"{len(paths):,} photos found", soft_wrap=True)
+    backbones = eyes.load()
+    start = time.perf_counter()
+    if ray:
+        from manyeyes.features.distributed import fill_store_with_ray
 
-            filling = fill_store_with_ray(paths, eyes, store, None if ray == HERE else ray)
-        else:
-            filling = fill_store(paths, backbones, store)
-        _say(filling, time.perf_counter() - start)
-        if rejected is not None:
-            write_rejected(rejected, filling.rejected)
-        kept = sum(store.size(space.folder) for space in (*spaces_of(backbones).values(), THUMBNAILS))
-        typer.echo(f"features kept at {store.root}: {size(kept)} of these backbones")
+        filling = fill_store_with_ray(paths, eyes, backbones, store, None if ray == HERE else ray)
+    else:
+        filling = fill_store(paths, backbones, store)
+    _say(filling, time.perf_counter() - start)
+    if rejected is not None:
+        write_rejected(rejected, filling.rejected)
+    kept = sum(store.size(space.folder) for space in (*spaces_of(backbones).values(), THUMBNAILS))
+    typer.echo(f"features kept at {store.root}: {size(kept)} of these backbones")
     if not filling.photos:
         raise PhotoSourceError(f"none of the {len(paths):,} photos can be read")
+
+
+def _check_that_it_can_be_written(listing: Path) -> None:
+    """Now, and not after hours of looking."""
+    try:
+        tempfile.TemporaryFile(dir=listing.parent).close()
+    except OSError as error:
+        raise typer.BadParameter(f"--rejected: {listing} cannot be written: {error.strerror}.") from None
 
 
 def _taps(taps: str | None) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def prune(
     from manyeyes.features.store import FeatureStore
 
     store, names = FeatureStore(features), set(name or [])
-    if unknown := names - {space.name for space in store.info()}:
+    if unknown := names - {space.name for space in store.spaces()}:
         raise UnknownNameError(f"the cache holds nothing of {', '.join(sorted(unknown))}: see `manyeyes features info`")
     freed = store.prune(lambda space: everything or space.name in names)
     typer.echo(f"{size(freed)} freed")

@@ -1,8 +1,7 @@
 """``manyeyes fit``: a folder of photos in, a model out."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,16 +18,16 @@ from manyeyes.cli.options import (
     Verbose,
     Zoo,
 )
-from manyeyes.progress import console, counting, waiting
+from manyeyes.progress import console, waiting
+
+# A panel of the help.
+ADAPTING = "Adapting the backbones"
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
-    from manyeyes.images import PhotoSet
-    from manyeyes.study.outcomes import Result
+    from manyeyes.images import PhotoSet, Rejected
 
 
 def fit(
@@ -38,7 +37,10 @@ def fit(
     gate: Annotated[
         str | None, typer.Option(help="Whom the mixture trusts: cnn32, cnn64, embedding, constant or uniform.")
     ] = None,
-    training: Annotated[str, typer.Option(help="How the mixture is trained: staged, joint or warm-joint.")] = "staged",
+    training: Annotated[
+        str | None,
+        typer.Option(help="How the mixture is trained: staged, joint or warm-joint. [default: staged]"),
+    ] = None,
     label_space: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +65,41 @@ def fit(
     precision: PrecisionName = "auto",
     batch_size: BatchSize = None,
     features: Features = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=ADAPTING,
+            help="First adapt each backbone to half of the photos, by parallel or lowrank adapters, or norms alone.",
+        ),
+    ] = None,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint",
+            rich_help_panel=ADAPTING,
+            help="Train adapters, experts and gate all at once; methods are then not compared.",
+        ),
+    ] = False,
+    adapt_size: Annotated[
+        int | None,
+        typer.Option(min=16, rich_help_panel=ADAPTING, help="Side of the photos. [default: each backbone's]"),
+    ] = None,
+    adapt_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            rich_help_panel=ADAPTING,
+            help="Passes over the photos at most, or as many as make 60 steps if that is more. [default: 10]",
+        ),
+    ] = None,
+    adapt_flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--adapt-flip/--no-adapt-flip",
+            rich_help_panel=ADAPTING,
+            help="Whether photos may be mirrored. [default: they may]",
+        ),
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -80,13 +117,17 @@ def fit(
     manifest has a column `split`, the model is trained on `train` and all methods are compared on the rest; otherwise
     they are compared by 2-fold cross-validation.
     """
-    import numpy as np
-
     from manyeyes.bundle import REJECTED, check_free
     from manyeyes.classifier import ManyEyesClassifier
-    from manyeyes.errors import TooManyRejectedError
-    from manyeyes.images import check_rejected, read_photos, write_rejected
+    from manyeyes.cli.compared import rows_of
+    from manyeyes.errors import ChoiceError, TooManyRejectedError
+    from manyeyes.images import read_photos, write_rejected
 
+    if adapt is None and (joint or (adapt_size, adapt_epochs, adapt_flip) != (None, None, None)):
+        raise ChoiceError("--joint and --adapt-… are about adapters: say which, as in --adapt parallel --joint")
+    if joint and training not in (None, "joint"):
+        raise ChoiceError(f"--joint trains all at once, and --training {training} does not: leave one of them out")
+    training = "joint" if joint else training or "staged"
     wants_mixture = gate is not None or training != "staged" or label_space is not None
     model = ManyEyesClassifier(
         zoo=zoo,
@@ -105,41 +146,84 @@ def fit(
         accept_undeclared_licence=accept_undeclared_licence,
         max_rejected=max_rejected,
         features=features,
+        adapt=adapt,
+        adapt_size=adapt_size,
+        adapt_epochs=10 if adapt_epochs is None else adapt_epochs,
+        adapt_flip=adapt_flip is not False,
     )
     model.check_choices()
     check_free(output)
     found = read_photos(photos)
     _say_found(found)
     # What can be known before looking at photos is said before that.
-    found.select(_split(found)[0]).require_classes(2)
-    seen = model.look(found.paths)
-    _say_seen(seen)
+    found.select(rows_of(found)[0]).require_classes(2)
     try:
-        check_rejected(seen.rejected, len(found), max_rejected)
+        rejected = _fit_jointly(model, found) if model.is_joint else _fit_in_stages(model, found, compare)
     except TooManyRejectedError as error:
         output.mkdir(parents=True, exist_ok=True)
-        write_rejected(output / REJECTED, seen.rejected)
-        raise TooManyRejectedError(f"{error}; all are listed in {output / REJECTED}") from None
-    good = found.select(seen.is_good)
-    if lost := set(found.classes) - set(good.classes):
-        console.print(f"  note: no photo of {', '.join(sorted(lost))} could be read: not learnt", soft_wrap=True)
-    labels = np.array(good.labels)
-    groups = seen.together(good.groups)
-    train, test = _split(good)
-    good.select(train).require_classes(2)
-    test = _without_copies(seen.photos, labels, train, test)
-    compared: dict[str, Any] = {}
-    if compare:
-        compared = _compare(model, seen, labels, train, test, groups)
-    with waiting("fitting the model"):
-        model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
+        write_rejected(output / REJECTED, error.rejected)
+        raise TooManyRejectedError(f"{error}; all are listed in {output / REJECTED}", error.rejected) from None
     _say_gate(model)
-    model.facts_ |= compared
     model.save(output)
-    if seen.rejected:
-        write_rejected(output / REJECTED, seen.rejected)
+    if rejected:
+        write_rejected(output / REJECTED, rejected)
         console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
     typer.echo(f"model saved in {output}")
+
+
+def _fit_in_stages(model: "ManyEyesClassifier", found: "PhotoSet", compare: bool) -> "tuple[Rejected, ...]":
+    """Look at the photos, with backbones adapted to a part of them if so wished, compare all methods, and fit."""
+    import numpy as np
+
+    from manyeyes.cli.compared import compare_methods, rows_of, without_copies
+    from manyeyes.images import check_rejected
+
+    learnt: tuple[str, ...] = ()
+    if model.adapt is not None:
+        own = found.select(rows_of(found)[0])
+        learnt = model.adapt_zoo(own.paths, own.labels, own.groups).learnt
+        console.print(f"backbones adapted to {len(learnt):,} of the photos; the others judge", soft_wrap=True)
+    seen = model.look(found.paths)
+    _say_seen(seen)
+    check_rejected(seen.rejected, len(found), model.max_rejected)
+    good = found.select(seen.is_good)
+    _say_lost(found, set(good.classes))
+    labels = np.array(good.labels)
+    groups = seen.together(good.groups)
+    train, test = rows_of(good)
+    good.select(train).require_classes(2)
+    test = without_copies(seen.photos, labels, train, test)
+    told = compare_methods(model, seen, labels, train, test, groups, learnt) if compare else {}
+    with waiting("fitting the model"):
+        model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
+    model.facts_ |= told
+    return seen.rejected
+
+
+def _fit_jointly(model: "ManyEyesClassifier", found: "PhotoSet") -> "tuple[Rejected, ...]":
+    """Train adapters, experts and gate together, and judge them by photos that are not in the split ``train``."""
+    import numpy as np
+
+    from manyeyes.cli.compared import judge, rows_of
+    from manyeyes.images import check_rejected
+
+    train, test = rows_of(found)
+    own = found.select(train)
+    model.fit(own.paths, own.labels, own.groups)
+    _say_rejected(model.rejected_)
+    _say_lost(own, set(map(str, model.classes_)))
+    if "held" in model.facts_:
+        held, accuracy = model.facts_["held"]
+        console.print(f"right on {accuracy:.1%} of the {held:,} photos that the training was stopped by")
+    if not len(test):
+        return model.rejected_
+    others = found.select(test)
+    seen = model.look(others.paths)
+    _say_seen(seen)
+    rejected = (*model.rejected_, *seen.rejected)
+    check_rejected(rejected, len(found), model.max_rejected)
+    model.facts_ |= judge(model, seen, np.array(others.select(seen.is_good).labels))
+    return rejected
 
 
 def _say_gate(model: "ManyEyesClassifier") -> None:
@@ -161,113 +245,24 @@ def _say_found(found: "PhotoSet") -> None:
 
 
 def _say_seen(seen: "Extraction") -> None:
+    from manyeyes.cli.compared import backbones_of
+
     good = int(seen.is_good.sum())
     console.print(
-        f"{good:,} photos seen by {', '.join(_backbones(seen))}; "
+        f"{good:,} photos seen by {', '.join(backbones_of(seen))}; "
         f"{seen.computed:,} looked at now, the others taken from the cache; {len(seen.rejected):,} could not be read",
         soft_wrap=True,
     )
-    for one in seen.rejected[:10]:
+    _say_rejected(seen.rejected)
+
+
+def _say_rejected(rejected: "tuple[Rejected, ...]") -> None:
+    for one in rejected[:10]:
         console.print(f"  left out: {one}", soft_wrap=True)
-    if len(seen.rejected) > 10:
-        console.print(f"  … and {len(seen.rejected) - 10} more")
+    if len(rejected) > 10:
+        console.print(f"  … and {len(rejected) - 10} more")
 
 
-def _split(photos: "PhotoSet") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-    """Rows to train on and rows held out (none without splits)."""
-    import numpy as np
-
-    from manyeyes.errors import PhotoSourceError
-
-    if photos.splits is None:
-        return np.arange(len(photos)), np.arange(0)
-    is_train = np.array([split == "train" for split in photos.splits])
-    if not is_train.any():
-        raise PhotoSourceError(
-            f"no photo is in the split 'train': the splits are {', '.join(sorted(set(photos.splits)))}"
-        )
-    return np.flatnonzero(is_train), np.flatnonzero(~is_train)
-
-
-def _without_copies(
-    photos: tuple[str, ...],
-    labels: "np.ndarray[Any, Any]",
-    train: "np.ndarray[Any, Any]",
-    test: "np.ndarray[Any, Any]",
-) -> "np.ndarray[Any, Any]":
-    """The held-out rows that are no copies of training photos. Copies, and copies under two classes, are told of."""
-    import numpy as np
-
-    hashes = np.array(photos)
-    pairs = {(photo, label) for photo, label in zip(photos, labels.tolist(), strict=True)}
-    contradictions = len(pairs) - len(set(photos))
-    if contradictions:
-        console.print(
-            f"  note: {contradictions} photos lie under two classes, byte for byte; one of them must be wrong"
-        )
-    leaked = np.isin(hashes[test], hashes[train])
-    if leaked.any():
-        console.print(
-            f"  note: {leaked.sum()} held-out photos are copies of training photos: left out of the comparison"
-        )
-    own: np.ndarray[Any, Any] = test[~leaked]
-    return own
-
-
-def _compare(
-    model: "ManyEyesClassifier",
-    seen: "Extraction",
-    labels: "np.ndarray[Any, Any]",
-    train: "np.ndarray[Any, Any]",
-    test: "np.ndarray[Any, Any]",
-    groups: "np.ndarray[Any, Any] | None",
-) -> dict[str, Any]:
-    """Show how the model's rivals do on these photos; what the model card should say of it."""
-    import numpy as np
-
-    from manyeyes.cli.tables import out, results_table, title
-    from manyeyes.study.compare import compare, cross_validation
-    from manyeyes.study.methods import short_list
-    from manyeyes.study.outcomes import Split
-
-    known = test[np.isin(labels[test], labels[train])]
-    if len(known):
-        protocol = f"Trained on {len(train):,} photos, judged on {len(known):,} that were held out from training."
-        rows, splits = np.arange(len(labels)), [Split(model.random_state, 0, train, known)]
-    else:
-        protocol = f"2-fold cross-validation on {len(train):,} photos: half to train, half to judge, both ways."
-        grouped = None if groups is None else groups[train]
-        rows, splits = train, cross_validation(labels[train], 2, [model.random_state], grouped)
-    if not splits:
-        console.print("no class has two photos: nothing can be compared")
-        return {}
-    methods = short_list(_backbones(seen), model.expert, model.gate)
-    with counting("comparing", len(methods) * len(splits), "methods") as advance:
-        outcomes = compare(
-            methods,
-            seen.table[rows],
-            labels[rows],
-            splits,
-            None if groups is None else groups[rows],
-            model.class_weight,
-            lambda name: advance(1),
-        )
-    results = [one for one in outcomes.results() if not one.failure]
-    title(protocol)
-    out.print(results_table(results))
-    out.print()
-    for name, why in outcomes.failures.items():
-        console.print(f"  note: {name} could not be compared: {why}", soft_wrap=True)
-    return {"protocol": protocol, "results": [_record(one) for one in results]}
-
-
-def _backbones(seen: "Extraction") -> list[str]:
-    from manyeyes.features.table import backbone_of
-
-    return list(dict.fromkeys(map(backbone_of, seen.table.names)))
-
-
-def _record(result: "Result") -> dict[str, Any]:
-    names = [name for name in asdict(result.scores[0]) if name != "photos"]
-    method = result.method
-    return {"method": method.name, "kind": str(method.kind), **{name: result.mean(name) for name in names}}
+def _say_lost(found: "PhotoSet", learnt: set[str]) -> None:
+    if lost := set(found.classes) - learnt:
+        console.print(f"  note: no photo of {', '.join(sorted(lost))} could be read: not learnt", soft_wrap=True)

@@ -9,7 +9,7 @@ from types import FrameType
 import typer
 from rich.text import Text
 
-from manyeyes.cli import backbones, evaluate, extract, features, fit, predict, samples, study
+from manyeyes.cli import adapt, backbones, decathlon, evaluate, extract, features, fit, predict, samples, study
 from manyeyes.cli.options import is_verbose
 from manyeyes.errors import ManyEyesError
 from manyeyes.progress import console
@@ -28,6 +28,8 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("extract", cls=extract.ExtractCommand)(extract.extract)
 app.command("study")(study.study)
+app.command("adapt")(adapt.adapt)
+app.command("decathlon")(decathlon.decathlon)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(features.app, name="features")
 app.command("samples")(samples.samples)

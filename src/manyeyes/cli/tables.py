@@ -10,11 +10,12 @@ from manyeyes.study.methods import Kind
 from manyeyes.study.metrics import Scores
 from manyeyes.study.outcomes import Result
 
-# Results go to stdout, so that they can be piped; wide enough for a table where there is no terminal to measure.
+# Results go to stdout, so that they can be piped; where there is no terminal to fit, nothing is wrapped: one row, one
+# line, however long a path is.
 # No markup: a class may be called "[red]".
 out = Console(highlight=False, markup=False)
 if not out.is_terminal:
-    out = Console(highlight=False, markup=False, width=120)
+    out = Console(highlight=False, markup=False, width=10_000)
 
 BAR = "█"
 

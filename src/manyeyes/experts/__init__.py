@@ -21,6 +21,7 @@ EXPERTS = Registry(
     "experts",
     {
         "softmax": "manyeyes.experts.softmax:SoftmaxRegression",
+        "gated": "manyeyes.experts.gated:GatedSoftmax",
         "linear-svm": "manyeyes.experts.linear_svm:LinearSvm",
         "raw-linear-svm": "manyeyes.experts.linear_svm:RawLinearSvm",
         "pca-linear-svm": "manyeyes.experts.linear_svm:PcaLinearSvm",

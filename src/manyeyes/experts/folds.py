@@ -41,6 +41,14 @@ def folds(
     yield from ((train, held) for train, held in splits if len(train) and len(held))
 
 
+def knowing_all(knows: Rows, others: Rows, labels: Rows, groups: npt.NDArray[Any] | None = None) -> tuple[Rows, Rows]:
+    """The same two sides, but every class is on the first: what lacks there comes over, with all of its groups."""
+    lacking = ~np.isin(labels[others], labels[knows])
+    group = others if groups is None else groups[others]
+    moves = np.isin(group, group[lacking])
+    return np.sort(np.concatenate([knows, others[moves]])), others[~moves]
+
+
 def tuning_folds(splits: Sequence[tuple[Rows, Rows]], judges: npt.NDArray[np.float64]) -> int:
     """How many of the first folds are enough to choose by: all, or those that together hold out enough rows.
 

@@ -22,12 +22,14 @@ class Lesson:
     table, y : the photos' features, and their labels (n,).
     groups : (n,) or None; rows of one group are never on both sides of an inner fold.
     class_weight, random_state : as the experts take them.
+    judges : (n,) bool or None for all; rows that can say how good something is. Others may flatter: those that
+        backbones were adapted to.
     fitted : called with a name for each expert when it has been fitted.
 
     Attributes
     ----------
     classes, labels : (C,) sorted, and each row's index into it, (n,).
-    weights : (n,) of the classes, and 0 for rows that cannot be judged out of fold.
+    weights : (n,) of the classes, and 0 for rows that cannot be judged out of fold or are no judges.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Lesson:
         class_weight: ClassWeight = None,
         random_state: int = 0,
         fitted: Callable[[str], None] = lambda name: None,
+        judges: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         check_consistent_length(table, y, groups)
         self.table, self.y, self.groups = table, np.asarray(y), groups
@@ -45,6 +48,8 @@ class Lesson:
         self.classes, labels = np.unique(self.y, return_inverse=True)
         self.labels: npt.NDArray[np.int64] = labels.astype(np.int64)
         self.weights: FloatArray = class_weights(class_weight, self.classes, self.labels) * judged(self.labels, groups)
+        if judges is not None and (self.weights * judges).any():
+            self.weights = self.weights * judges
         self._fitted = fitted
         self._experts: dict[tuple[str, tuple[str, ...]], Expert] = {}
 

@@ -99,6 +99,12 @@ class SoftmaxRegression(LogProbaClassifier):
         self.intercept_ = intercept - self.coef_ @ mean
         return self
 
+    def seat(self, coef: FloatArray, intercept: FloatArray, classes: npt.NDArray[Any]) -> Self:
+        """Be the regression with these numbers, (C, D) and (C,) for raw columns, which were found elsewhere."""
+        self.coef_, self.intercept_ = coef, intercept
+        self.classes_, self.n_features_in_ = classes, coef.shape[1]
+        return self
+
     def predict_log_proba(self, X: Any) -> FloatArray:
         log_proba: FloatArray = log_softmax(self._logits(X), axis=1)
         return log_proba

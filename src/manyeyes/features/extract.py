@@ -15,7 +15,7 @@ from manyeyes.features.pipeline import Lack, Spaces, fill
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.table import FeatureTable, SourceLabels, block_name
-from manyeyes.images import Rejected, read_bytes
+from manyeyes.images import Rejected, read_bytes, together
 from manyeyes.progress import counting
 from manyeyes.threads import open_pool
 
@@ -45,13 +45,8 @@ class Extraction:
         return replace(self, table=self.table[rows], photos=tuple(self.photos[row] for row in rows))
 
     def together(self, groups: Sequence[Any] | npt.NDArray[Any] | None = None) -> npt.NDArray[Any] | None:
-        """The groups of the rows that must not be parted by a fold: those given, else copies of the same file.
-
-        None when no groups are given and no file occurs twice.
-        """
-        if groups is not None:
-            return np.asarray(groups)
-        return np.array(self.photos) if len(set(self.photos)) < len(self.photos) else None
+        """The groups of the rows that must not be parted by a fold: see :func:`manyeyes.images.together`."""
+        return together(self.photos, groups)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from manyeyes.backbones.nets import FINAL
 from manyeyes.backbones.preprocess import frame
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space
 from manyeyes.features.store import FeatureStore
-from manyeyes.features.writer import ShardWriter
+from manyeyes.features.writer import SECONDS, ShardWriter
 from manyeyes.images import Reason, Rejected, decode, read_bytes, thumbnail
 from manyeyes.progress import counting
 from manyeyes.threads import cores
@@ -86,13 +86,17 @@ def fill(
     backbones: Sequence[Backbone],
     lack: Lack,
     pool: ThreadPoolExecutor,
+    patience: float = SECONDS,
 ) -> dict[str, Rejected]:
-    """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded."""
+    """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded.
+
+    What was seen is written when it has waited for ``patience`` seconds, or when there is enough of it.
+    """
     refused: dict[str, Rejected] = {}
     groups, thumbnails = _groups(backbones), lack.thumbnails
     for group in groups:
         mine = lack.of_group({backbone.card.name for backbone in group}, thumbnails)
-        refused |= _fill(store, spaces, group, mine, pool)
+        refused |= _fill(ShardWriter(store, patience), spaces, group, mine, pool)
         thumbnails = set()
         if len(groups) > 1:
             for backbone in group:
@@ -111,11 +115,11 @@ def _groups(backbones: Sequence[Backbone]) -> list[list[Backbone]]:
 
 
 def _fill(
-    store: FeatureStore, spaces: Spaces, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor
+    writer: ShardWriter, spaces: Spaces, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor
 ) -> dict[str, Rejected]:
     refused: dict[str, Rejected] = {}
     what = f"{len(backbones)} backbones look at"
-    with counting(what, len(lack.paths), "photos") as advance, ShardWriter(store) as writer:
+    with counting(what, len(lack.paths), "photos") as advance, writer:
         crew = _Crew(backbones, lack, pool, advance)
         chunks = _chunks(list(lack.paths.items()), backbones)
         for chunk in _one_ahead(map(crew.start_looking, _one_ahead(map(crew.start_decoding, chunks)))):
@@ -128,6 +132,7 @@ def _fill(
                     _keep_tap(writer, spaces[key], tap, photos, embeddings, lack.by_tap[key])
             _keep_thumbnails(writer, chunk.framed, lack.thumbnails)
             writer.write_if_due()
+            del chunk  # or its pixels live on while a fourth chunk is being decoded
     return refused
 
 

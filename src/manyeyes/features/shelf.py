@@ -1,11 +1,11 @@
 """Where the feature store's files lie: a folder of this machine, or a URL. Files in folders, one level deep.
 
-Both keep that what has a file's name is whole: here a file is written under a hidden name, flushed to disk and renamed;
-an object store shows an object only when all of it is there.
+Both keep that what has a file's name is whole: it is written under a hidden name and then moved; here it is flushed to
+disk before. Only an object store is written to directly: it shows an object when all of it is there.
 """
 
+import errno
 import os
-import shutil
 import time
 import uuid
 from contextlib import suppress
@@ -18,11 +18,15 @@ from manyeyes.places import is_url, locate
 
 # A hidden file this old belongs to a process that was killed, not to one that is writing.
 ABANDONED_AFTER_SECONDS = 3600.0
+WRITING = ".writing-"
 DAMAGED = ".damaged"
+# pyarrow's own names of its object stores. What fsspec opens may be anything.
+OBJECT_STORES = ("s3", "gcs", "abfs")
 
 
 class Shelf(Protocol):
-    """What the store asks of a place. Each raises OSError; FileNotFoundError only from ``open`` and ``read``.
+    """What the store asks of a place. Each raises OSError; FileNotFoundError only from ``open`` and ``read``,
+    as a folder that is not there is an empty one.
 
     ``lanes`` is how many files are best asked for at once.
     """
@@ -35,7 +39,7 @@ class Shelf(Protocol):
     def folders(self) -> list[str]: ...
 
     def files(self, folder: str) -> dict[str, int]:
-        """Name → bytes of every file; none when there is no such folder."""
+        """Name → bytes of every file."""
 
     def open(self, folder: str, name: str) -> Any:
         """What pyarrow reads a part of a file from."""
@@ -51,7 +55,8 @@ class Shelf(Protocol):
     def remove(self, folder: str, name: str) -> None:
         """Remove a file that may be gone already."""
 
-    def remove_folder(self, folder: str) -> None: ...
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder if nothing is in it."""
 
     def left_behind(self, folder: str) -> list[str]:
         """Files that killed writers left half done."""
@@ -60,7 +65,7 @@ class Shelf(Protocol):
 def open_shelf(root: str | os.PathLike[str]) -> Shelf:
     """The shelf at a path or URL. Raises PlaceError and OfflineError."""
     root = os.fspath(root)
-    if root.startswith("file://"):
+    if root.lower().startswith("file://"):
         return LocalShelf(Path(locate(root)[1]))
     return RemoteShelf(root) if is_url(root) else LocalShelf(Path(root))
 
@@ -75,14 +80,10 @@ class LocalShelf:
         return str(self._root.joinpath(*names))
 
     def folders(self) -> list[str]:
-        return sorted(path.name for path in self._root.glob("*/"))
+        return sorted(entry.name for entry in self._entries() if entry.is_dir())
 
     def files(self, folder: str) -> dict[str, int]:
-        sizes = {}
-        for path in (self._root / folder).glob("*"):
-            with suppress(FileNotFoundError):  # a hidden file whose writer has just finished
-                sizes[path.name] = path.stat().st_size
-        return sizes
+        return {name: status.st_size for name, status in self._stats(folder).items()}
 
     def open(self, folder: str, name: str) -> Path:
         return self._root / folder / name
@@ -92,7 +93,7 @@ class LocalShelf:
 
     def put(self, folder: str, name: str, data: bytes) -> None:
         target = self._root / folder / name
-        hidden = target.with_name(f".writing-{uuid.uuid4().hex}")
+        hidden = target.with_name(_hidden_name())
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with hidden.open("wb") as file:
@@ -113,10 +114,29 @@ class LocalShelf:
         (self._root / folder / name).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
-        shutil.rmtree(self._root / folder)
+        try:
+            (self._root / folder).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
     def left_behind(self, folder: str) -> list[str]:
-        return [path.name for path in (self._root / folder).glob(".writing-*") if _is_abandoned(path)]
+        return [name for name, status in self._stats(folder).items() if _is_abandoned(name, status.st_mtime)]
+
+    def _stats(self, folder: str) -> dict[str, os.stat_result]:
+        found = {}
+        for entry in self._entries(folder):
+            with suppress(FileNotFoundError):  # a hidden file whose writer has just finished
+                if entry.is_file():
+                    found[entry.name] = entry.stat()
+        return found
+
+    def _entries(self, *names: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._root.joinpath(*names)) as entries:
+                return list(entries)
+        except FileNotFoundError:
+            return []
 
 
 class RemoteShelf:
@@ -146,21 +166,47 @@ class RemoteShelf:
 
     def put(self, folder: str, name: str, data: bytes) -> None:
         self._filesystem.create_dir(self._path(folder))  # what is no object store has folders
-        with self._filesystem.open_output_stream(self._path(folder, name)) as file:
-            file.write(data)
+        if self._filesystem.type_name in OBJECT_STORES:
+            self._write(folder, name, data)
+            return
+        hidden = _hidden_name()
+        try:
+            self._write(folder, hidden, data)
+            self._move(folder, hidden, name)
+        except BaseException:
+            with suppress(Exception):
+                self.remove(folder, hidden)
+            raise
 
     def set_aside(self, folder: str, name: str) -> None:
-        self._filesystem.move(self._path(folder, name), self._path(folder, f"{Path(name).stem}{DAMAGED}"))
+        self._move(folder, name, f"{Path(name).stem}{DAMAGED}")
 
     def remove(self, folder: str, name: str) -> None:
         with suppress(FileNotFoundError):
             self._filesystem.delete_file(self._path(folder, name))
 
     def remove_folder(self, folder: str) -> None:
-        self._filesystem.delete_dir(self._path(folder))
+        if not self._list(self._path(folder)):
+            with suppress(FileNotFoundError):  # an object store has no folders
+                self._filesystem.delete_dir(self._path(folder))
 
     def left_behind(self, folder: str) -> list[str]:
-        return []
+        files = [one for one in self._list(self._path(folder)) if one.mtime_ns is not None]
+        return [one.base_name for one in files if _is_abandoned(one.base_name, one.mtime_ns / 1e9)]
+
+    def _write(self, folder: str, name: str, data: bytes) -> None:
+        with self._filesystem.open_output_stream(self._path(folder, name)) as file:
+            file.write(data)
+
+    def _move(self, folder: str, name: str, target: str) -> None:
+        source, place = self._path(folder, name), self._path(folder, target)
+        try:
+            self._filesystem.move(source, place)
+        except FileNotFoundError:
+            raise
+        except OSError:  # HDFS, for one, moves nothing onto what is there
+            self.remove(folder, target)
+            self._filesystem.move(source, place)
 
     def _path(self, *names: str) -> str:
         return "/".join([self._root, *names])
@@ -170,8 +216,9 @@ class RemoteShelf:
         return found
 
 
-def _is_abandoned(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS
-    except FileNotFoundError:  # its writer has just finished
-        return False
+def _hidden_name() -> str:
+    return f"{WRITING}{uuid.uuid4().hex}"
+
+
+def _is_abandoned(name: str, modified: float) -> bool:
+    return name.startswith(WRITING) and time.time() - modified > ABANDONED_AFTER_SECONDS

@@ -16,20 +16,37 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Space:
-    """``name`` is for people; ``content`` is what the key is made of."""
+    """``name`` is for people; ``content`` and ``format`` are what the key is made of."""
 
     name: str
     content: dict[str, Any]
+    format: int = FORMAT
 
     @property
     def key(self) -> str:
         """Sixteen hex digits of the content's sha256."""
-        text = json.dumps(self.content | {"format": FORMAT}, sort_keys=True)
+        text = json.dumps(self.content | {"format": self.format}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def folder(self) -> str:
         return f"{self.name}-{self.key}"
+
+    @property
+    def record(self) -> bytes:
+        """JSON that tells people, and :func:`space_of`, what the space is."""
+        return json.dumps({"name": self.name, **self.content}, indent=1).encode()
+
+
+def space_of(folder: str, record: bytes) -> Space | None:
+    """The space, of this format or an older one, that a record tells of; None when its folder is called otherwise."""
+    try:
+        content = json.loads(record)
+        name = content.pop("name")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    spaces = (Space(name, content, version) for version in range(1, FORMAT + 1))
+    return next((space for space in spaces if space.folder == folder), None)
 
 
 def embedding_space(backbone: Backbone, tap: str = FINAL) -> Space:

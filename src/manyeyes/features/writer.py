@@ -27,10 +27,11 @@ class _Gathered:
 
 class ShardWriter:
     """Gathers rows by space and writes them together. Used in a ``with``, whose end writes the rest, also after an
-    error or Ctrl-C: what was finished is kept."""
+    error or Ctrl-C: what was finished is kept. Nothing waits longer than ``patience`` (seconds) for the rest."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: FeatureStore, patience: float = SECONDS) -> None:
         self._store = store
+        self._patience = patience
         self._gathered: dict[str, _Gathered] = {}
         self._since = time.monotonic()
 
@@ -43,7 +44,7 @@ class ShardWriter:
     def write_if_due(self) -> None:
         """Write everything when there is enough of it, or when it has been waiting. Raises StoreError."""
         largest = max((len(each.photos) for each in self._gathered.values()), default=0)
-        if largest >= PHOTOS or time.monotonic() - self._since >= SECONDS:
+        if largest >= PHOTOS or time.monotonic() - self._since >= self._patience:
             self._write()
 
     def _write(self) -> None:

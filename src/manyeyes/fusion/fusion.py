@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils.validation import (
     assert_all_finite,
     check_consistent_length,
@@ -40,10 +41,11 @@ class Fusion(LogProbaClassifier):
     class_weight: ClassWeight
     random_state: int
 
-    def fit(self, X: Any, y: Any, groups: Groups | None = None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Groups | None = None, judges: npt.NDArray[np.bool_] | None = None) -> Self:
         """Fit to a feature table (or an (n, D) array) and labels (n,).
 
-        Rows that share one of ``groups`` (n,) are never on both sides of an inner fold.
+        Rows that share one of ``groups`` (n,) are never on both sides of an inner fold; gate and calibration go by
+        those of ``judges`` (n,) only: see :class:`manyeyes.experts.lesson.Lesson`.
         """
         if isinstance(X, FeatureTable):
             check_consistent_length(X, y)
@@ -53,7 +55,7 @@ class Fusion(LogProbaClassifier):
             X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
             table = FeatureTable({"features": X})
         self._learn_classes(y)
-        return self.fit_lesson(Lesson(table, y, groups, self.class_weight, self.random_state))
+        return self.fit_lesson(Lesson(table, y, groups, self.class_weight, self.random_state, judges=judges))
 
     def fit_lesson(self, lesson: Lesson) -> Self:
         """Fit to a lesson that several fusions share, so that the experts which they share are fitted only once."""
@@ -62,19 +64,26 @@ class Fusion(LogProbaClassifier):
                 f"the lesson has class_weight={lesson.class_weight!r} and random_state={lesson.random_state}, "
                 f"{type(self).__name__} has class_weight={self.class_weight!r} and random_state={self.random_state}"
             )
+        self._prepare(lesson)
+        self._calibrate(lesson, self._fit(lesson))
+        return self
+
+    def _prepare(self, lesson: Lesson) -> None:
+        """Take down what the lesson is about."""
         self.classes_ = lesson.classes
         self.blocks_ = lesson.table.names_of(self.taps)
         if not self.blocks_:
             raise ValueError(f"{type(self).__name__} wants blocks of {' or '.join(self.taps)} features, found none")
         self.n_features_in_ = sum(lesson.table.blocks[name].shape[1] for name in self.blocks_)
         _assert_finite(lesson.table, self.blocks_)
-        honest = self._fit(lesson)
+
+    def _calibrate(self, lesson: Lesson, honest: FloatArray) -> None:
+        """Find the temperature by log-probabilities as :meth:`_fit` returns them."""
         is_judged = np.isfinite(honest).all(axis=1)
         if is_judged.any():
             self.temperature_ = fit_temperature(honest[is_judged], lesson.labels[is_judged], lesson.weights[is_judged])
         else:
             self.temperature_ = 1.0
-        return self
 
     def predict_log_proba(self, X: Any) -> FloatArray:
         check_is_fitted(self)

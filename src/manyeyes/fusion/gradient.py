@@ -13,7 +13,7 @@ from sklearn.utils import assert_all_finite
 from torch import Tensor, nn
 
 from manyeyes.experts import FloatArray
-from manyeyes.experts.folds import Rows, folds
+from manyeyes.experts.folds import Rows, folds, knowing_all
 from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.scaling import column_scales
 from manyeyes.experts.weights import class_weights
@@ -68,11 +68,7 @@ def split_off(lesson: Lesson) -> tuple[Rows, Rows]:
     split = next(folds(lesson.labels, FOLDS, lesson.random_state, lesson.groups), None)
     if split is None:
         return every, every[:0]
-    train, held = split
-    unlearnt = ~np.isin(lesson.labels[held], lesson.labels[train])
-    group = held if lesson.groups is None else lesson.groups[held]
-    held = held[~np.isin(group, group[unlearnt])]
-    return np.setdiff1d(every, held), held
+    return knowing_all(*split, lesson.labels, lesson.groups)
 
 
 def known_of(held: Rows, lesson: Lesson, say: Callable[[FeatureTable], FloatArray]) -> FloatArray:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from sklearn.base import clone
 
-from manyeyes.experts import Expert, FloatArray
+from manyeyes.experts import Expert
 from manyeyes.experts.folds import Rows
 from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel
@@ -75,7 +75,11 @@ def train_jointly(
         model.set_expert(k, given.coef_, given.intercept_)
     epochs = gradient.train(model, _optimiser(model, start is not None), lesson, *split)
     vectors = panel.label_vectors if model.places is None else model.places.vectors.detach().numpy()
-    experts = [_expert(*model.expert(k), one.widths, lesson) for k, one in enumerate(inputs)]
+    experts: list[Expert] = []
+    for k, one in enumerate(inputs):
+        blocks = one.widths if len(one.widths) > 1 else None
+        own = SoftmaxRegression(blocks, class_weight=lesson.class_weight, random_state=lesson.random_state)
+        experts.append(own.seat(*model.expert(k), lesson.classes))
     trained = ExpertPanel(panel.members, vectors).seat(experts, lesson.classes)
     for k, expert in enumerate(experts):
         expert.out_of_fold_ = gradient.known_of(split[1], lesson, partial(trained.opinion, k))
@@ -102,12 +106,3 @@ def _optimiser(model: JointModel, is_warm: bool) -> torch.optim.Optimizer:
     if model.places is not None:
         groups.append({"params": model.places.parameters(), "lr": rate * VECTORS_RATE})
     return torch.optim.Adam(groups, lr=rate, fused=True)
-
-
-def _expert(coef: FloatArray, intercept: FloatArray, widths: tuple[int, ...], lesson: Lesson) -> Expert:
-    """A softmax regression that was fitted elsewhere."""
-    blocks = widths if len(widths) > 1 else None
-    expert = SoftmaxRegression(blocks=blocks, class_weight=lesson.class_weight, random_state=lesson.random_state)
-    expert.classes_, expert.n_features_in_ = lesson.classes, coef.shape[1]
-    expert.coef_, expert.intercept_ = coef, intercept
-    return expert

@@ -6,7 +6,8 @@ all experts are right and there is nothing to learn about whom to trust. Or trai
 With a label space (eqs. 7–8) an expert also sees which source labels its backbone takes the photo for.
 """
 
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from manyeyes.errors import ChoiceError, UnknownNameError
 from manyeyes.experts import ClassWeight, FloatArray
+from manyeyes.experts.folds import Rows
 from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel, Member
+from manyeyes.experts.softmax import SoftmaxRegression
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.fusion import PanelFusion
 from manyeyes.fusion.gradient import known_of, split_off
 from manyeyes.fusion.joint import Start, refitted, train_jointly
 from manyeyes.gates import GATES
+from manyeyes.gates.gate import Gate
 from manyeyes.gates.mixing import MIXERS, Space, log_weights
 from manyeyes.gates.training import TrainedGate, train_gate
 from manyeyes.label_space.embedding import has_labels, label_block
@@ -101,6 +105,17 @@ class MixtureOfExperts(PanelFusion):
             raise ChoiceError(f"training={self.training!r} trains softmax regressions: it wants expert='softmax'")
         if self.label_space is not None:
             label_vectors(self.label_space, self.random_state)
+
+    def seat(self, lesson: Lesson, experts: Sequence[SoftmaxRegression], gate: Gate, held: Rows, epochs: int) -> Self:
+        """Be the mixture of these experts, one for each block, and their gate, trained together elsewhere for so many
+        epochs on rows of the lesson other than ``held``, by which it is calibrated."""
+        self._prepare(lesson)
+        self.labelled_: list[str] = []
+        self.panel_ = ExpertPanel(tuple(self._members())).seat(list(experts), lesson.classes)
+        self.gate_, self.joint_epochs_ = gate, epochs
+        self.gate_epochs_ = epochs if gate.trainable and len(experts) > 1 else 0
+        self._calibrate(lesson, known_of(held, lesson, self._log_proba))
+        return self
 
     def _fit(self, lesson: Lesson) -> FloatArray:
         self.check_choices()

@@ -2,8 +2,8 @@
 
 from manyeyes.images.datasets import DATASETS, read_dataset
 from manyeyes.images.photo import MAX_PIXELS, Photo, Reason, Rejected, decode, open_photo, read_bytes
-from manyeyes.images.photoset import PhotoSet
-from manyeyes.images.rejects import check_rejected, write_rejected
+from manyeyes.images.photoset import PhotoSet, together
+from manyeyes.images.rejects import RejectedPhotoWarning, check_rejected, warn_rejected, write_rejected
 from manyeyes.images.sources import list_photos, read_photos
 from manyeyes.images.thumbnail import thumbnail
 
@@ -14,6 +14,7 @@ __all__ = [
     "PhotoSet",
     "Reason",
     "Rejected",
+    "RejectedPhotoWarning",
     "check_rejected",
     "decode",
     "list_photos",
@@ -22,5 +23,7 @@ __all__ = [
     "read_dataset",
     "read_photos",
     "thumbnail",
+    "together",
+    "warn_rejected",
     "write_rejected",
 ]

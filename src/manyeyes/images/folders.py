@@ -5,7 +5,7 @@ Every listing is sorted by code point, because the order that a file system give
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from manyeyes.errors import PhotoSourceError
@@ -24,13 +24,18 @@ def read_folder(root: Path) -> PhotoSet:
     The class is the first folder; folders inside it belong to it. Raises PhotoSourceError when there are no photos, or
     when only some folders are splits.
     """
-    parts = _split_folders(root)
+    above = _identity(root)
+
+    def photos_in(name: str) -> list[Path]:
+        return [photo.relative_to(root / name) for photo in _photos(root / name, {above})]
+
+    parts = [root / name for name in split_folders(str(root), [folder.name for folder in _listing(root)[0]], photos_in)]
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
     notes: list[str] = []
     for part in parts or [root]:
-        for path, label in _labelled(part, {_identity(root), _identity(part)}, notes):
+        for path, label in _labelled(part, {above, _identity(part)}, notes):
             paths.append(path)
             labels.append(label)
             splits.append(split_name(part.name))
@@ -44,27 +49,29 @@ def photos_under(folder: Path) -> list[str]:
     return [str(path) for path in _photos(folder, set())]
 
 
-def _split_folders(root: Path) -> list[Path]:
-    """The folders of a split layout, or none when the layout is another. Raises when it is half of each."""
-    folders, _ = _listing(root)
-    above = _identity(root)
-    named = [folder for folder in folders if is_split_name(folder.name)]
+def split_folders(where: str, folders: list[str], photos_in: Callable[[str], Iterable[PurePath]]) -> list[str]:
+    """Those of the ``folders`` at ``where`` that are the splits of a split layout; none when the layout is another.
+
+    ``photos_in`` gives the photos in one of them, by their paths from there. Raises PhotoSourceError when the layout is
+    half of each.
+    """
+    named = [folder for folder in folders if is_split_name(folder)]
     # A class may well be called test: then its photos lie in it directly.
-    deep = [folder for folder in named if any(path.parent != folder for path in _photos(folder, {above}))]
+    deep = [folder for folder in named if any(len(photo.parts) > 1 for photo in photos_in(folder))]
     if not deep:
         return []
-    others = [folder for folder in folders if folder not in named and _photos(folder, {above})]
+    others = [folder for folder in folders if folder not in named and any(True for _ in photos_in(folder))]
     if others:
         raise PhotoSourceError(
-            f"{readable(str(root))} holds splits into class folders ({_names(deep)}) beside other photos "
+            f"{readable(where)} holds splits into class folders ({_names(deep)}) beside other photos "
             f"({_names(others)}): move away what is not meant, or give label and split of each photo in a manifest"
         )
-    names = {split_name(folder.name) for folder in named}
+    names = {split_name(folder) for folder in named}
     return named if "train" in names and len(named) > 1 else []
 
 
-def _names(folders: list[Path]) -> str:
-    shown = [readable(folder.name) for folder in folders[:_SHOWN]]
+def _names(folders: list[str]) -> str:
+    shown = [readable(folder) for folder in folders[:_SHOWN]]
     return ", ".join(shown) + (f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else "")
 
 

@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 from manyeyes.errors import PhotoSourceError
 from manyeyes.images.photo import readable
 from manyeyes.images.photoset import PhotoSet, split_name
-from manyeyes.places import is_url, join, locate
+from manyeyes.places import is_url, join, read
 
 _NEEDED = ("path", "label")
 _OPTIONAL = ("split", "group")
@@ -60,22 +60,13 @@ def _read(file: str, needed: tuple[str, ...]) -> pa.Table:
     """The table with the columns that are known, as text or whatever a Parquet file holds."""
     where = readable(file)
     try:
-        data = _bytes(file)
+        data = read(file) if is_url(file) else Path(file).read_bytes()
         table = (_read_parquet if file.lower().endswith(".parquet") else _read_text)(data, file, needed)
     except (pa.ArrowException, OSError) as error:
         raise PhotoSourceError(f"the manifest {where} cannot be read: {readable(str(error))}") from error
     if not table.num_rows:
         raise PhotoSourceError(f"the manifest {where} names no photos: add a row for each")
     return table
-
-
-def _bytes(file: str) -> bytes:
-    if not is_url(file):
-        return Path(file).read_bytes()
-    filesystem, path = locate(file)
-    with filesystem.open_input_file(path) as remote:
-        data: bytes = remote.read()
-        return data
 
 
 def _read_text(data: bytes, file: str, needed: tuple[str, ...]) -> pa.Table:

@@ -86,7 +86,7 @@ def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
 def read_bytes(path: str | os.PathLike[str]) -> bytes | Rejected:
     """The bytes of a regular file, not yet decoded, or of what a URL names.
 
-    Never raises for a bad file; MemoryError is not the file's.
+    Never raises for a bad file. MemoryError is not the file's, nor is PlaceError: where the URL lies cannot be reached.
     """
     path, file = os.fspath(path), Path(path)
     if is_url(path):

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,3 +112,13 @@ class PhotoSet:
         if len(classes) < least:
             found = f"only {', '.join(map(repr, classes))}" if classes else "none"
             raise PhotoSourceError(f"at least {least} classes are needed, and there is {found}: add photos of others")
+
+
+def together(photos: Sequence[str], groups: Sequence[Any] | NDArray[Any] | None = None) -> NDArray[Any] | None:
+    """The groups of photos that must not be parted: those given, else copies of the same file by ``photos``, sha256.
+
+    None when no groups are given and no file occurs twice.
+    """
+    if groups is not None:
+        return np.asarray(groups)
+    return np.array(photos) if len(set(photos)) < len(photos) else None

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,17 @@ from manyeyes.errors import TooManyRejectedError
 from manyeyes.images.photo import Rejected
 
 _SHOWN = 3
+
+
+class RejectedPhotoWarning(UserWarning):
+    """Some photos could not be read; they were left out, and nothing was put in their place."""
+
+
+def warn_rejected(rejected: Sequence[Rejected]) -> None:
+    """Warn of photos that were left out, if any."""
+    if rejected:
+        first = "; ".join(str(one) for one in rejected[:_SHOWN])
+        warnings.warn(f"{len(rejected)} photos could not be read: {first}", RejectedPhotoWarning, stacklevel=4)
 
 
 def write_rejected(path: str | os.PathLike[str], rejected: Sequence[Rejected]) -> None:
@@ -40,7 +52,8 @@ def check_rejected(rejected: Sequence[Rejected], total: int, limit: float = 0.2)
     first = "; ".join(str(each) for each in rejected[:_SHOWN])
     raise TooManyRejectedError(
         f"{len(rejected)} of {total} photos cannot be used, more than {limit:.0%}: {reasons}; "
-        f"mend or remove them, or allow more; first {first}"
+        f"mend or remove them, or allow more; first {first}",
+        rejected,
     )
 
 

@@ -38,12 +38,21 @@ class OpenVinoEngine:
         return "" if find_spec("openvino") else "install it with pip install 'manyeyes[openvino]'"
 
     def start(self, job: Job) -> Encoder:
+        if job.run.precision == "bf16" and not has_bf16():  # it would compute in float32, and not say so
+            raise EngineError(
+                f"OpenVINO cannot run {job.name} in bfloat16: this processor does not multiply in it; "
+                "choose --precision fp32, or --engine torch, which is slow at it"
+            )
         model = graph(job)
         try:
             return OpenVinoEncoder(compiled(model, settings(job)), job.size, job.run.batch or BATCH)
         except RuntimeError as error:  # the only kind that OpenVINO raises
             why = " ".join(str(error).split())[:200]
             raise EngineError(f"OpenVINO cannot run {job.name} here: {why}; choose --engine torch") from None
+
+
+def has_bf16() -> bool:
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def settings(job: Job) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,8 +37,16 @@ class TorchNet(ABC):
         """The fetched file's tensors under the names that :meth:`build`'s network gives them."""
 
     def prepare(self, fetched: Path, card: Card, folder: Path) -> None:
-        tensors = self.convert(fetched, card)
+        tensors = self._already_converted(fetched, card) or self.convert(fetched, card)
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / WEIGHTS)
+
+    def _already_converted(self, fetched: Path, card: Card) -> dict[str, Tensor] | None:
+        """The tensors of a file of ours, such as the weights of a folded network; None for all others."""
+        if fetched.suffix != ".safetensors":
+            return None
+        with safe_open(fetched, "pt") as file:
+            names = set(file.keys())
+        return load_file(fetched) if names == self.build(card).state_dict().keys() else None
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
         """Raises EngineError when this machine cannot have the engine, CardError when the weights do not fit."""

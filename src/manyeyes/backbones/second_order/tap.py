@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import threading
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +20,7 @@ from manyeyes.backbones.second_order.generated import generated_photos
 from manyeyes.backbones.second_order.layer import choose_layer, positions
 from manyeyes.backbones.second_order.pooling import learn_projection, moments
 from manyeyes.progress import waiting
+from manyeyes.writing import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +101,11 @@ def _read(path: Path) -> tuple[str, Tensor] | None:
 
 
 def _keep(path: Path, layer: str, projection: Tensor) -> None:
-    """Write under a hidden name and rename: two processes may learn the same projection at the same time."""
-    hidden = path.with_name(f".{uuid.uuid4().hex}")
+    """Written whole: two processes may learn the same projection at the same time."""
     try:
         tensors = {"projection": projection.contiguous(), "sha256": _sha256(layer, projection)}
-        save_file(tensors, hidden, metadata={"layer": layer})
-        hidden.replace(path)
+        with written_whole(path) as hidden:
+            save_file(tensors, hidden, metadata={"layer": layer})
     # On a disk that is full or read-only, safetensors raises an error of its own.
     except (OSError, SafetensorError) as error:
         log.info("%s is not kept: %s; it is learnt again next time", path.name, error)

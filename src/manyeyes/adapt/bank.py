@@ -1,0 +1,190 @@
+"""One backbone and any number of domains, of which one at a time is in use."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.adapt.adapters import Adapter
+from manyeyes.adapt.domain import Domain
+from manyeyes.adapt.plan import Plan
+from manyeyes.adapt.sites import find_sites, norms_of
+from manyeyes.backbones.nets.whole import FEATURES, Headed, WholeNet
+from manyeyes.errors import AdaptError, UnknownNameError
+
+# A domain's norms in the order of their seats, and its adapters by site.
+_Table = tuple[list[nn.Module], Mapping[str, Adapter]]
+
+
+class DomainBank(nn.Module):
+    """Photos framed for the backbone, (B, S, S, 3) uint8 RGB → logits (B, C) of the domain in use.
+
+    The backbone is frozen: whatever is trained, it stays as it was, bit for bit. Switching moves no numbers: the norms
+    of a domain take the place of the backbone's, and its layers look up their adapters in another table.
+
+    Parameters
+    ----------
+    whole : the backbone, as :meth:`manyeyes.backbones.nets.torch_net.TorchNet.assemble` makes it.
+    size : side of its photos in pixels.
+    """
+
+    def __init__(self, whole: WholeNet, size: int) -> None:
+        super().__init__()
+        self.size = size
+        # In memory as training and the engines want it: the order of sums, and so the last bit, depends on that.
+        whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._whole = whole.eval().requires_grad_(False)
+        self.sites = find_sites(whole, size)
+        self.source_norms = norms_of(whole.network)
+        self._domains = nn.ModuleList()
+        self._numbers: dict[str, int] = {}
+        self._active: str | None = None
+        self._adapters: Mapping[str, Adapter] = {}
+        # Found once, used at every switch: where norms sit, and whose norms and adapters to put there.
+        self._seats = [_seat(whole.network, name) for name in self.source_norms]
+        self._tables: dict[str | None, _Table] = {None: (list(self.source_norms.values()), {})}
+        with torch.no_grad():
+            photo = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+            self.dimension = whole(photo)[FEATURES].shape[1]
+        for site in self.sites:
+            site.layer.register_forward_hook(partial(self._adapted, site.name))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The domains, in the order in which they were added."""
+        return tuple(self._numbers)
+
+    @property
+    def active(self) -> str | None:
+        """The domain in use; None for the backbone as it came."""
+        return self._active
+
+    def __getitem__(self, name: str) -> Domain:
+        if name not in self._numbers:
+            known = ", ".join(self._numbers) or "none yet"
+            raise UnknownNameError(f"the bank has no domain {name!r}: it has {known}")
+        domain = self._domains[self._numbers[name]]
+        assert isinstance(domain, Domain)
+        return domain
+
+    def put(self, name: str, domain: Domain) -> Self:
+        """Take in a domain, in the place of that which had its name. Raises AdaptError for one of another backbone."""
+        if not name:
+            raise AdaptError("a domain wants a name")
+        _check_fits(domain, self)
+        if name in self._numbers:
+            self._domains[self._numbers[name]] = domain
+        else:
+            self._numbers[name] = len(self._domains)
+            self._domains.append(domain)
+        domain.to(next(self._whole.parameters()).device)
+        norms = domain.norms
+        self._tables[name] = [norms[seat] for seat in self.source_norms], domain.adapters
+        domain.train(self.training)
+        if name == self._active:
+            self.switch(name)
+        return self
+
+    def put_new(self, name: str, classes: tuple[str, ...], plan: Plan) -> Domain:
+        """Take in a domain that knows nothing yet, with adapters as planned."""
+        domain = Domain.new(classes, plan.adapters(self.sites), self.source_norms, self.dimension)
+        domain.keeps_statistics = plan.statistics == "source"
+        self.put(name, domain)
+        return domain
+
+    def switch(self, name: str | None) -> Self:
+        """Use another domain, or with None the backbone as it came. Takes microseconds."""
+        if name not in self._tables:
+            self[name or ""]  # says which there are
+        norms, self._adapters = self._tables[name]
+        for (holder, place), norm in zip(self._seats, norms, strict=True):
+            holder[place] = norm
+        self._active = name
+        return self
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[Self]:
+        """Another domain for the time of a block."""
+        before = self._active
+        try:
+            yield self.switch(name)
+        finally:
+            self.switch(before)
+
+    def forward(self, framed: Tensor, domain: str | None = None) -> Tensor:
+        """Logits of the domain in use, or of the one named, which is then in use."""
+        if domain is not None:
+            self.switch(domain)
+        if self._active is None:
+            raise AdaptError("no domain is in use: name one")
+        return self[self._active].logits(self.features(framed))
+
+    def features(self, framed: Tensor) -> Tensor:
+        """Features (B, D) as the domain in use sees them, or the backbone by itself."""
+        features: Tensor = self._whole(framed)[FEATURES]
+        return features.float()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; but the backbone's own norms never train: their running statistics stay what they are."""
+        super().train(mode)
+        for norm in self.source_norms.values():
+            norm.eval()
+        return self
+
+    @property
+    def network(self) -> Headed:
+        """The backbone's network as it stands: with the norms of the domain in use."""
+        return self._whole.network
+
+    def multiple(self) -> float:
+        """All parameters but the heads, in units of the backbone's: 1 + adapters and norms of each domain (what domains
+        share counted once)."""
+        return 1 + _count(self[name] for name in self.names) / self.backbone_size()
+
+    def domain_size(self, name: str) -> int:
+        """How many parameters a domain has, less its head's."""
+        return _count([self[name]])
+
+    def shared_size(self) -> int:
+        """How many of them each domain shares with all others."""
+        domains = [self[name] for name in self.names]
+        alone = sum(_count([one]) for one in domains)
+        return (alone - _count(domains)) // (len(domains) - 1) if len(domains) > 1 else 0
+
+    def backbone_size(self) -> int:
+        """How many parameters the backbone has."""
+        with self.using(None):
+            return sum(parameter.numel() for parameter in self._whole.parameters())
+
+    def norms_size(self) -> int:
+        """How many of them are those of its norms."""
+        return sum(parameter.numel() for norm in self.source_norms.values() for parameter in norm.parameters())
+
+    def _adapted(self, site: str, layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Any:
+        adapter = self._adapters.get(site)
+        return made if adapter is None else adapter(given[0], made)
+
+
+def _seat(network: nn.Module, name: str) -> tuple[dict[str, nn.Module | None], str]:
+    holder, _, place = name.rpartition(".")
+    return network.get_submodule(holder)._modules, place
+
+
+def _check_fits(domain: Domain, bank: DomainBank) -> None:
+    sites = {site.name: site for site in bank.sites}
+    if strange := domain.adapters.keys() - sites.keys():
+        raise AdaptError(
+            f"the domain was made for another backbone: it adapts {sorted(strange)[0]}, which this one lacks"
+        )
+    if domain.norms.keys() != bank.source_norms.keys() or domain.head.in_features != bank.dimension:
+        raise AdaptError("the domain was made for another backbone: its norms or its head do not fit this one")
+
+
+def _count(domains: Iterable[Domain]) -> int:
+    """Parameters of adapters and norms, those that several share counted once."""
+    roles = [domain.role_parameters() for domain in domains]
+    distinct = {id(one): one.numel() for role in roles for one in (*role["adapters"], *role["norms"])}
+    return sum(distinct.values())

@@ -1,0 +1,1 @@
+"""One way to train: recipes, the loop, checkpoints, and photos as the loop wants them."""

@@ -1,0 +1,118 @@
+"""Photos as training wants them: decoded once, in one array, cut and mirrored anew at each step."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from manyeyes.backbones.card import Preprocessing
+from manyeyes.backbones.preprocess import frame
+from manyeyes.experts.folds import Rows
+from manyeyes.images import Rejected, open_photo, thumbnail
+from manyeyes.images.colour import Pixels
+from manyeyes.progress import counting
+from manyeyes.threads import open_pool
+
+# Bytes of pixels that are held in memory; more are written to the temporary folder, and read from there.
+ROOM = 4 * 2**30
+# Paths that are queued at once.
+PART = 4096
+
+
+@dataclass(frozen=True)
+class Photos:
+    """n photos, with a margin around what a network is to see of them.
+
+    pixels : (n, S + margin, S + margin, 3) uint8. labels : (n,) numbers of ``classes``. size : S.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: Rows
+    classes: tuple[str, ...]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: Rows) -> "Photos":
+        return Photos(self.pixels[rows], self.labels[rows], self.classes, self.size)
+
+    def centres(self, rows: Rows) -> Tensor:
+        """The middles of some photos: (B, S, S, 3)."""
+        first = (self.pixels.shape[1] - self.size) // 2
+        last = first + self.size
+        return torch.from_numpy(np.ascontiguousarray(self.pixels[rows, first:last, first:last]))
+
+    def cuttings(self, rows: Rows, random: np.random.Generator, flip: bool) -> Tensor:
+        """Parts of some photos from anywhere within the margin, half of them mirrored with ``flip``: (B, S, S, 3)."""
+        places = random.integers(0, self.pixels.shape[1] - self.size, (len(rows), 2), endpoint=True)
+        mirrored = random.random(len(rows)) < 0.5 if flip else np.zeros(len(rows), bool)
+        cut = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for index, (row, (top, left)) in enumerate(zip(rows, places, strict=True)):
+            part = self.pixels[row, top : top + self.size, left : left + self.size]
+            cut[index] = part[:, ::-1] if mirrored[index] else part
+        return torch.from_numpy(cut)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """photos : those that could be read. sha256 : of each one's file. is_good : for each path, whether it is among
+    them. rejected : the others. thumbnails : of each photo, (n, 64, 64, 3) uint8, where they were asked for."""
+
+    photos: Photos
+    sha256: tuple[str, ...]
+    is_good: npt.NDArray[np.bool_]
+    rejected: tuple[Rejected, ...]
+    thumbnails: npt.NDArray[np.uint8] | None = None
+
+
+def open_photos(
+    paths: Sequence[str], labels: Sequence[str], preprocessing: Preprocessing, thumbnails: bool = False
+) -> Opened:
+    """Decode the photos at ``paths``, and keep of each the square that the backbone's framing is cut from.
+
+    The margin is what the card's ``crop`` leaves away. A file that cannot be read is listed and left out. Memory is
+    bounded: what is more than a few GB lies in the temporary folder.
+    """
+    classes = tuple(sorted(set(labels)))
+    numbers = {name: number for number, name in enumerate(classes)}
+    side = int(preprocessing.size / preprocessing.crop)
+    shape = (len(paths), side, side, 3)
+    if np.prod(shape, dtype=np.int64) <= ROOM:
+        pixels: npt.NDArray[np.uint8] = np.empty(shape, np.uint8)
+    else:
+        with tempfile.TemporaryFile() as file:  # it has no name; its space is free once the array is gone
+            pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+    is_good = np.zeros(len(paths), bool)
+    rejected: list[Rejected] = []
+    hashes: list[str] = []
+    small: list[Pixels] = []
+
+    def look(path: str) -> tuple[str, Pixels, Pixels | None] | Rejected:
+        photo = open_photo(path)
+        if isinstance(photo, Rejected):
+            return photo
+        framed = frame(photo.image, side, 1.0, preprocessing.interpolation)
+        return photo.sha256, framed, thumbnail(photo.image) if thumbnails else None
+
+    with open_pool() as pool, counting("opening", len(paths), "photos") as advance:
+        for start in range(0, len(paths), PART):
+            for index, seen in enumerate(pool.map(look, paths[start : start + PART]), start):
+                if isinstance(seen, Rejected):
+                    rejected.append(seen)
+                else:
+                    sha256, framed, thumb = seen
+                    # One after the other, without gaps for those that could not be read.
+                    pixels[len(hashes)] = framed
+                    hashes.append(sha256)
+                    if thumb is not None:
+                        small.append(thumb)
+                    is_good[index] = True
+                advance(1)
+    good = [numbers[label] for label, is_one in zip(labels, is_good, strict=True) if is_one]
+    opened = Photos(pixels[: len(good)], np.array(good, np.int64), classes, preprocessing.size)
+    return Opened(opened, tuple(hashes), is_good, tuple(rejected), np.stack(small) if small else None)

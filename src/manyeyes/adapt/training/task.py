@@ -1,0 +1,200 @@
+"""What the loop trains: a task says what a step's batch is, what it costs, and how good the network is by now."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.training.pixels import Photos
+from manyeyes.adapt.training.recipe import Recipe
+from manyeyes.experts.folds import Rows
+
+# Photos that are judged in one go.
+JUDGED = 128
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs : what the module is called with, B rows each. labels : (B,). domain : of several, whose photos."""
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor
+    domain: str = ""
+
+    def share(self, number: int, count: int) -> "Batch":
+        """What the process of this number trains on, of so many."""
+        return self._each(lambda rows: rows[number::count])
+
+    def to(self, device: torch.device) -> "Batch":
+        return self._each(lambda rows: rows.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(tuple(map(change, self.inputs)), change(self.labels), self.domain)
+
+
+@dataclass(frozen=True)
+class Score:
+    """loss : mean of the photos' log losses (in training, with smoothing). accuracy : share of the right ones."""
+
+    loss: float
+    accuracy: float
+
+
+class Task(Protocol):
+    """module : what is called and trained. learnt : the part of it whose state is kept, which the loop writes to
+    checkpoints and takes back to its best."""
+
+    module: nn.Module
+    learnt: nn.Module
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        ...
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The optimiser's groups of parameters: ``params``, ``weight_decay`` and ``share_of_rate``."""
+        ...
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """The same for the same numbers, so that a run which was stopped goes on as if it had not been."""
+        ...
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss to go down on, and how many photos were right."""
+        ...
+
+    def judge(self) -> Score | None:
+        """By photos that are not trained on; None when there are none."""
+        ...
+
+
+class DomainTask:
+    """Train one domain of a bank on its photos; ``held`` are rows that are judged by and not trained on."""
+
+    def __init__(
+        self, bank: DomainBank, name: str, photos: Photos, train: Rows, held: Rows, recipe: Recipe, body: bool = False
+    ) -> None:
+        self.module: nn.Module = bank
+        self.bank, self.name, self.photos, self.train, self.held = bank, name, photos, train, held
+        self._recipe, self._body = recipe, body
+        self._epoch, self._parts = -1, list[Rows]()
+        bank[name].dropout = recipe.dropout
+        # With the backbone itself trained, all of the bank is learnt.
+        self.learnt: nn.Module = bank if body else bank[name]
+
+    @property
+    def steps(self) -> int:
+        return -(-len(self.train) // self._recipe.batch)
+
+    def groups(self) -> list[dict[str, Any]]:
+        classes = max(len(np.unique(self.photos.labels[self.train])), 1)
+        decays = self._recipe.decays(len(self.train) / classes)
+        roles = self.bank[self.name].role_parameters()
+        if self._body:
+            own = {id(one) for role in roles.values() for one in role}
+            roles["body"] = [one for one in self.bank.network.parameters() if id(one) not in own]
+        wanted = {role: [one for one in ones if one.requires_grad] for role, ones in roles.items()}
+        rates = self._recipe.rates()
+        return [
+            {"params": ones, "weight_decay": decays[role], "share_of_rate": rates[role]}
+            for role, ones in wanted.items()
+            if ones
+        ]
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        rows = self.rows(epoch, step)
+        random = np.random.default_rng([self._recipe.seed, epoch, step])
+        framed = self.photos.cuttings(rows, random, self._recipe.flip)
+        return Batch((framed,), torch.from_numpy(self.photos.labels[rows]), self.name)
+
+    def rows(self, epoch: int, step: int) -> Rows:
+        """What is trained on in a step; those of an epoch are found once, because there may be many."""
+        if epoch != self._epoch:
+            order = np.random.default_rng([self._recipe.seed, epoch]).permutation(self.train)
+            # Of the same size, to within one: norms of a batch want more than the few photos that may be left over.
+            self._epoch, self._parts = epoch, np.array_split(order, self.steps)
+        return self._parts[step]
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = module(*batch.inputs, batch.domain)
+        right = (logits.argmax(dim=1) == batch.labels).sum()
+        return cross_entropy(logits, batch.labels, label_smoothing=self._recipe.smoothing), right
+
+    def judge(self) -> Score | None:
+        return score(self.bank, self.name, self.photos, self.held) if len(self.held) else None
+
+
+class RoundRobin:
+    """Train several domains of a bank, a batch of each in turn, while they have any left in this epoch.
+
+    Domains that share nothing come out as if each had been trained by itself, but for when the rate falls.
+    """
+
+    def __init__(self, tasks: Sequence[DomainTask]) -> None:
+        self.module: nn.Module = tasks[0].bank
+        self.learnt: nn.Module = nn.ModuleList(task.learnt for task in tasks)
+        self._tasks = {task.name: task for task in tasks}
+        longest = max(task.steps for task in tasks)
+        self._turns = [(task, step) for step in range(longest) for task in tasks if step < task.steps]
+
+    @property
+    def steps(self) -> int:
+        return len(self._turns)
+
+    def groups(self) -> list[dict[str, Any]]:
+        known: set[int] = set()
+        groups = []
+        for group in (group for task in self._tasks.values() for group in task.groups()):
+            own = [one for one in group["params"] if id(one) not in known]  # what is shared is trained once
+            known |= {id(one) for one in own}
+            groups.append(group | {"params": own})
+        return groups
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        task, own_step = self._turns[step]
+        return task.batch(epoch, own_step)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self._tasks[batch.domain].loss(module, batch)
+
+    def judge(self) -> Score | None:
+        """The mean over those domains that have photos to judge by."""
+        scores = [found for task in self._tasks.values() if (found := task.judge()) is not None]
+        if not scores:
+            return None
+        return Score(float(np.mean([one.loss for one in scores])), float(np.mean([one.accuracy for one in scores])))
+
+
+@torch.inference_mode()
+def log_probabilities(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> Tensor:
+    """What a domain says of the middles of some photos: (B, C)."""
+    return torch.log_softmax(_looked(bank, name, photos, rows, bank), dim=1)
+
+
+@torch.inference_mode()
+def features(bank: DomainBank, name: str | None, photos: Photos, rows: Rows) -> Tensor:
+    """Features of the middles of some photos, (B, D), by a domain, or by the backbone alone."""
+    return _looked(bank, name, photos, rows, bank.features)
+
+
+def score(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> Score:
+    """How good a domain is on some photos."""
+    log_proba, labels = log_probabilities(bank, name, photos, rows), torch.from_numpy(photos.labels[rows])
+    right = (log_proba.argmax(dim=1) == labels).double().mean()
+    return Score(float(-log_proba[torch.arange(len(labels)), labels].double().mean()), float(right))
+
+
+def _looked(bank: DomainBank, name: str | None, photos: Photos, rows: Rows, look: Callable[[Tensor], Tensor]) -> Tensor:
+    was_training, device = bank.training, next(bank.parameters()).device
+    with bank.using(name):
+        bank.eval()
+        parts = np.array_split(rows, -(-len(rows) // JUDGED))
+        seen = torch.cat([look(photos.centres(part).to(device)).float().cpu() for part in parts])
+    bank.train(was_training)
+    return seen

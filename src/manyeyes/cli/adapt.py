@@ -1,0 +1,273 @@
+"""``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from manyeyes.cli.options import (
+    AcceptUndeclared,
+    MaxRejected,
+    Offline,
+    Quiet,
+    Verbose,
+    one_card,
+    read_budget,
+)
+from manyeyes.progress import console
+
+if TYPE_CHECKING:
+    from manyeyes.adapt.adapting import Course
+    from manyeyes.adapt.bank import DomainBank
+    from manyeyes.adapt.plan import Method, Statistics
+    from manyeyes.adapt.training.pixels import Photos
+    from manyeyes.adapt.training.recipe import Optimiser, Schedule, TrainingPrecision
+    from manyeyes.backbones.card import Card
+    from manyeyes.experts.folds import Rows
+
+# Panels of the help.
+WHAT, HOW = "What is added to the backbone", "How it is trained"
+
+
+def adapt(
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTOS...", help="Folders with a folder for each class, or manifests.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write what was learnt: domain.safetensors.")],
+    backbone: Annotated[str, typer.Option(help="A card, or a source such as timm:NAME.")] = "efficientnet-lite0",
+    method: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=WHAT, help="parallel, series or lowrank adapters; or norms: only the norms are trained."
+        ),
+    ] = "parallel",
+    adapters: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=WHAT, help="Which thirds of the backbone get adapters: all, or some of early,mid,late."
+        ),
+    ] = "all",
+    rank: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=WHAT, help="Rank of adapters that are not full: a number, or early=4,mid=8,late=16."
+        ),
+    ] = "8",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="Instead of a rank: backbone and domain as a multiple of the backbone's parameters, 1.1x.",
+        ),
+    ] = None,
+    statistics: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="By which norms of a batch normalise in training: source, or own, which wants many photos.",
+        ),
+    ] = "source",
+    size: Annotated[
+        int | None, typer.Option(min=16, rich_help_panel=WHAT, help="Side of the photos. [default: the backbone's]")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="A file of domains to add to; where these share a factor, the new one shares it as it is.",
+        ),
+    ] = None,
+    compress: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="Of several domains: let them share a factor, of this share of the adapters' rank.",
+        ),
+    ] = None,
+    fold: Annotated[
+        Path | None,
+        typer.Option(help="Also write the backbone with the domain folded in, to be named local:FOLDER in any zoo."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=HOW, help="Passes over the photos at most.")] = 30,
+    patience: Annotated[
+        int, typer.Option(min=1, rich_help_panel=HOW, help="Stop after so many epochs without a gain.")
+    ] = 8,
+    rate: Annotated[float, typer.Option(rich_help_panel=HOW, help="The rate of learning.")] = 0.003,
+    batch: Annotated[int, typer.Option(min=1, rich_help_panel=HOW, help="Photos in a step.")] = 32,
+    optimiser: Annotated[str, typer.Option(rich_help_panel=HOW, help="adamw or sgd.")] = "adamw",
+    schedule: Annotated[
+        str, typer.Option(rich_help_panel=HOW, help="How the rate falls: cosine, step or constant.")
+    ] = "cosine",
+    warm_up: Annotated[float, typer.Option(rich_help_panel=HOW, help="Epochs in which it first rises.")] = 1.0,
+    clip: Annotated[
+        float, typer.Option(rich_help_panel=HOW, help="Largest norm of a step's gradients; 0 for any.")
+    ] = 5.0,
+    decay: Annotated[
+        float | None, typer.Option(rich_help_panel=HOW, help="Weight decay. [default: by the number of photos a class]")
+    ] = None,
+    dropout: Annotated[
+        float, typer.Option(rich_help_panel=HOW, help="Share of the channels that adapters do not see in training.")
+    ] = 0.0,
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", rich_help_panel=HOW, help="Whether photos may be mirrored.")
+    ] = True,
+    precision: Annotated[str, typer.Option(rich_help_panel=HOW, help="fp32, or bf16 for mixed precision.")] = "fp32",
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, rich_help_panel=HOW, help="The same seed gives the same domain.")
+    ] = 0,
+    max_rejected: MaxRejected = 0.2,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Adapt a backbone to photos, leaving its weights as they are.
+
+    What is learnt, small adapters, norms and a head, goes into one file. An eighth of the photos (or the split `val`)
+    is held out to say when to stop; a split `test` is only judged, once, in the end. A run that is stopped goes on when
+    the command is given again. Several PHOTOS become domains of one bank, trained by turns.
+    """
+    from manyeyes.adapt.adapting import adapt as adapt_bank
+    from manyeyes.adapt.adapting import go_on, load_bank, open_bank
+    from manyeyes.adapt.compress import compressed
+    from manyeyes.adapt.domain_file import check_place, read_header, save_domains
+    from manyeyes.adapt.fold import check_folder, write_folded
+    from manyeyes.adapt.plan import Plan, ranks_of, within_budget
+    from manyeyes.adapt.training.recipe import Recipe
+    from manyeyes.backbones.weights import weights_sha256
+    from manyeyes.errors import ChoiceError
+    from manyeyes.home import cache_home
+
+    check_place(output)
+    multiple = None if budget is None else read_budget(budget)
+    card = one_card(backbone)
+    if into is not None:
+        header = read_header(into)
+        card, size = header.card, header.size
+    plan = Plan(
+        cast("Method", method),
+        ranks_of(adapters, rank),
+        statistics=cast("Statistics", statistics),
+        dropout=dropout,
+    )
+    recipe = Recipe(
+        epochs=epochs,
+        batch=batch,
+        optimiser=cast("Optimiser", optimiser),
+        rate=rate,
+        schedule=cast("Schedule", schedule),
+        warm_up=warm_up,
+        clip=clip,
+        decay=decay,
+        flip=flip,
+        patience=patience,
+        precision=cast("TrainingPrecision", precision),
+        seed=seed,
+    )
+    if fold is not None:
+        if len(photos) > 1:
+            raise ChoiceError("--fold wants one domain: adapt the backbone to one folder of photos")
+        check_folder(fold, method)
+    if compress is not None and len(photos) < 2:
+        raise ChoiceError("--compress wants several domains to share something")
+    if into is None:
+        bank, sized = open_bank(card, size, accept_undeclared_licence)
+        facts: dict[str, Any] = {}
+    else:
+        bank, sized = load_bank(into, accept_undeclared_licence)
+        facts = dict(header.facts)
+    courses, judged = _courses(photos, sized, set(bank.names), seed, max_rejected)
+    if multiple is not None:
+        plan = within_budget(plan, bank.sites, multiple, bank.backbone_size(), bank.norms_size())
+    checkpoints = cache_home() / "training"
+    trainings = [adapt_bank(bank, courses, plan, recipe, checkpoints)]
+    if compress is not None:
+        for name, domain in compressed({name: bank[name] for name in bank.names}, compress).items():
+            bank.put(name, domain)
+        trainings.append(go_on(bank, courses, recipe, checkpoints, [plan.to_dict(), compress]))
+    histories = [{"best": one.best, "epochs": list(one.history)} for one in trainings]
+    learnt = {"plan": plan.to_dict(), "recipe": recipe.to_dict(), "compress": compress, "trainings": histories}
+    facts |= {course.name: learnt for course in courses}
+    save_domains(bank, card, weights_sha256(card), output, facts)
+    for one in trainings:  # only now does nobody need to go on from them
+        if one.checkpoint is not None:
+            one.checkpoint.unlink(missing_ok=True)
+    for course in courses:
+        _say(bank, course, judged.get(course.name))
+    typer.echo(
+        f"{_names(bank)} saved in {output}: {bank.multiple():.3f} times the parameters of {card.name}, heads aside"
+    )
+    if fold is not None:
+        made = write_folded(bank, courses[0].name, sized, fold)
+        typer.echo(f"the folded backbone is local:{fold}, with {made.dimension:,} features")
+
+
+def _courses(
+    sources: list[str], card: "Card", taken: set[str], seed: int, max_rejected: float
+) -> "tuple[list[Course], dict[str, Photos]]":
+    """What each domain learns from; and, of those that have a split ``test``, the photos of that."""
+
+    from manyeyes.adapt.adapting import Course, split_off
+    from manyeyes.adapt.training.pixels import open_photos
+    from manyeyes.errors import ChoiceError
+    from manyeyes.images import check_rejected, read_photos, together
+
+    courses: list[Course] = []
+    judged: dict[str, Photos] = {}
+    for source in sources:
+        place = Path(source)
+        name = (place.name if place.is_dir() else place.stem) or place.resolve().name
+        if name in taken | {course.name for course in courses}:
+            raise ChoiceError(f"two domains would be called {name!r}: rename a folder")
+        found = read_photos(source)
+        found.require_classes(2)
+        opened = open_photos(found.paths, found.labels, card.preprocessing)
+        check_rejected(opened.rejected, len(found), max_rejected)
+        for one in opened.rejected[:10]:
+            console.print(f"  left out: {one}", soft_wrap=True)
+        if len(opened.rejected) > 10:
+            console.print(f"  … and {len(opened.rejected) - 10} more")
+        good = found.select(opened.is_good)
+        (good if good.splits is None else good.split("train")).require_classes(2)
+        groups = together(opened.sha256, good.groups)
+        photos = opened.photos
+        rows = {split: _rows(good.splits, split) for split in ("train", "val", "test")}
+        if good.splits is None:
+            courses.append(split_off(name, photos, seed, groups))
+        elif len(rows["val"]):
+            courses.append(Course(name, photos, rows["train"], rows["val"]))
+        else:
+            courses.append(split_off(name, photos, seed, groups, rows["train"]))
+        if len(rows["test"]):
+            judged[name] = photos.select(rows["test"])
+        course = courses[-1]
+        console.print(
+            f"{name}: {len(photos.classes)} classes, {len(course.train):,} photos to train on, "
+            f"{len(course.held):,} to stop by, {len(rows['test']):,} to judge by in the end",
+            soft_wrap=True,
+        )
+    return courses, judged
+
+
+def _rows(splits: tuple[str, ...] | None, name: str) -> "Rows":
+    import numpy as np
+
+    return np.array([row for row, split in enumerate(splits or ()) if split == name], np.int64)
+
+
+def _say(bank: "DomainBank", course: "Course", judged: "Photos | None") -> None:
+    """How good a domain is."""
+    import numpy as np
+
+    from manyeyes.adapt.training.task import score
+
+    parts = []
+    if len(course.held):
+        parts.append(f"{score(bank, course.name, course.photos, course.held).accuracy:.1%} of the photos to stop by")
+    if judged is not None:
+        parts.append(f"{score(bank, course.name, judged, np.arange(len(judged))).accuracy:.1%} of the split test")
+    typer.echo(f"{course.name}: right on {' and '.join(parts)}" if parts else f"{course.name}: nothing to judge by")
+
+
+def _names(bank: "DomainBank") -> str:
+    return f"{len(bank.names)} domains" if len(bank.names) > 1 else bank.names[0]

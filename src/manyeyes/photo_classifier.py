@@ -1,0 +1,142 @@
+"""What a fitted classifier does: it looks at photos with the backbones it was fitted with, and says what they show."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from manyeyes.backbones.backbone import Backbone
+from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets import PrecisionChoice
+from manyeyes.backbones.weights import undeclared
+from manyeyes.errors import BundleError
+from manyeyes.features.extract import Extraction, extract
+from manyeyes.features.store import FeatureStore
+from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.mixture import MixtureOfExperts
+from manyeyes.home import network_off
+from manyeyes.images import warn_rejected
+
+# Where backbones came from that a user had as a file: a bundle tells nobody where that lay.
+LOCAL = "a local file"
+
+FloatArray = npt.NDArray[np.float64]
+Paths = Sequence[str | os.PathLike[str]]
+
+
+class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The part of :class:`manyeyes.classifier.ManyEyesClassifier` that its user needs once it is fitted.
+
+    A photo that cannot be read keeps its place in predictions, with NaN probabilities and None for its class, and warns
+    with :class:`manyeyes.images.RejectedPhotoWarning`.
+    """
+
+    # How it looks at photos: parameters of whoever can be fitted.
+    offline: bool
+    accept_undeclared_licence: bool
+    engine: str
+    precision: PrecisionChoice
+    batch_size: int | None
+    features: str | os.PathLike[str] | None
+
+    fusion_: Fusion
+    classes_: npt.NDArray[Any]
+    cards_: tuple[Card, ...]
+    weights_: dict[str, str]
+    photos_: npt.NDArray[np.uint64]
+    facts_: dict[str, Any]
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether its backbones were adapted to the photos it was fitted to: then nobody else has them."""
+        return "adapted" in self.facts_
+
+    def look(self, X: Paths) -> Extraction:
+        """Features of the photos at paths ``X``: from the cache where it has them, else by looking at the photos.
+
+        Raises LicenceError for backbones that were made of weights whose publisher declares no licence, until that is
+        accepted.
+        """
+        self._fitted_classes()
+        for card in self.cards_ if self.is_adapted and not self.accept_undeclared_licence else ():
+            if card.licence is None and self.facts_["adapted"]["from"][card.name] != LOCAL:
+                raise undeclared(card.name)
+        backbones = self._load(self.cards_, self.fusion_.taps)
+        for backbone in backbones:
+            if self.weights_[backbone.card.name] != backbone.weights:
+                raise BundleError(
+                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
+                )
+        return self._extract(X, backbones)
+
+    def predict_log_proba(self, X: Paths) -> FloatArray:
+        """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
+        return self._spread(X, lambda table: self.fusion_.predict_log_proba(table), len(self._fitted_classes()))
+
+    def predict_proba(self, X: Paths) -> FloatArray:
+        """Calibrated probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X: Paths) -> npt.NDArray[Any]:
+        """The most probable class of each photo: (n,); None for a photo that cannot be read."""
+        log_proba = self.predict_log_proba(X)
+        unread = np.isnan(log_proba[:, 0])
+        predicted = self.classes_[np.where(unread, 0, log_proba.argmax(axis=1))]
+        if not unread.any():
+            return predicted
+        with_gaps = predicted.astype(object)
+        with_gaps[unread] = None
+        return with_gaps
+
+    def score(self, X: Paths, y: Any, sample_weight: Any = None) -> float:
+        """Share of the photos whose class is right; one that cannot be read counts as wrong."""
+        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
+
+    def gate_weights(self, X: Paths) -> FloatArray:
+        """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Of the fusion "mixture" only."""
+        self._fitted_classes()
+        fusion = self.fusion_
+        if not isinstance(fusion, MixtureOfExperts):
+            raise AttributeError(f"the fusion {self.fusion!r} has no gate; gate weights come with fusion='mixture'")
+        return self._spread(X, fusion.gate_weights, len(self.cards_))
+
+    def was_trained_on(self, seen: Extraction) -> npt.NDArray[np.bool_]:
+        """For each row, whether that very file was among the training photos: scores on it say nothing of new ones."""
+        self._fitted_classes()
+        hashes = np.array([int(photo[:16], 16) for photo in seen.photos], np.uint64)
+        return np.isin(hashes, self.photos_)
+
+    def _fitted_classes(self) -> npt.NDArray[Any]:
+        check_is_fitted(self, "fusion_")
+        return self.classes_
+
+    def _load(self, cards: Sequence[Card], taps: Sequence[str]) -> list[Backbone]:
+        """The cards' backbones. Networks built for an earlier call are used again: photo by photo is fast too."""
+        accepted, how = self.accept_undeclared_licence, (self.precision, self.engine, self.batch_size)
+        with network_off(self.offline):
+            backbones = [Backbone.load(card, accepted, taps, *how) for card in cards]
+        built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
+        return [built.setdefault(b.identity, b) for b in backbones]
+
+    def _extract(self, X: Paths, backbones: Sequence[Backbone]) -> Extraction:
+        with network_off(self.offline):  # photos and features may lie behind URLs
+            return extract(as_paths(X), backbones, FeatureStore(self.features))
+
+    def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
+        """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""
+        seen = self.look(X)
+        warn_rejected(seen.rejected)
+        result = np.full((len(X), width), np.nan)
+        if seen.is_good.any():
+            result[seen.is_good] = answer(seen.table)
+        return result
+
+
+def as_paths(X: Paths) -> list[str]:
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(f"several paths are wanted: write [{os.fspath(X)!r}]")
+    return [os.fspath(path) for path in X]

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import ClusterError, StoreError
-from manyeyes.features.cluster import OURS, QUIET, Workers
+from manyeyes.features.cluster import Workers, import_ray
 from manyeyes.features.distributed import Held, fill_store_with_ray, take
 from manyeyes.features.extract import extract, spaces_of
 from manyeyes.features.eyes import Eyes
@@ -32,6 +32,15 @@ from manyeyes.features.store import FeatureStore
 
 # Not imported here: what Ray reads from the environment when it is imported is part of what is tested.
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_ours() -> None:
+    """Whichever of these tests comes first in a process, Ray is imported as for a cluster of our own.
+
+    Imported to join another's, it would look for what listens at 127.0.0.1 at this machine's other address.
+    """
+    import_ray(is_private=True)
 
 
 def kill_one_that_looks(folder: Path, killed: list[int], heard_at: list[str], over: threading.Event) -> None:
@@ -121,12 +130,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
-    ):
-        for name, value in (QUIET | OURS).items():  # the same token as in this process, whatever ran in it before
-            environment.setenv(name, value)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-c", RUN_A_CLUSTER, folder]
         own = os.environ | {"TMPDIR": folder, "MANYEYES_HOME": f"{folder}/home"}
         with subprocess.Popen(command, cwd="/", env=own, stdin=PIPE, stdout=PIPE, stderr=DEVNULL) as child:

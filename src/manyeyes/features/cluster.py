@@ -54,7 +54,7 @@ def open_cluster(address: str | None, cores: int | None = None) -> Iterator[Work
     The latter has ``cores`` cores (when None, those that this process may use). Raises MissingExtraError and
     ClusterError.
     """
-    ray = _import_ray(is_private=address is None)
+    ray = import_ray(is_private=address is None)
     if ray.is_initialized():
         raise ClusterError("this process is in a Ray cluster already: call ray.shutdown() before")
     if address is None:
@@ -71,7 +71,8 @@ def open_cluster(address: str | None, cores: int | None = None) -> Iterator[Work
             yield Workers.that_fill(ray.nodes(), None)
 
 
-def _import_ray(is_private: bool) -> Any:
+def import_ray(is_private: bool) -> Any:
+    """Ray, quiet; and, when ``is_private``, letting nobody else in. Raises MissingExtraError and ClusterError."""
     if sys.modules.get("ray") is None:
         os.environ |= QUIET | OURS if is_private else QUIET
     elif is_private and os.environ.get("RAY_AUTH_MODE") != "token":

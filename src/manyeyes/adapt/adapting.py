@@ -112,8 +112,10 @@ def adapt(
                 torch.manual_seed(recipe.seed)
                 bank.put_new(course.name, course.photos.classes, plan)
         else:
-            bank.put(course.name, new_domain_like(shares, course.photos.classes, bank.source_norms))
-        fit_head(bank, course.name, course.photos, course.train, recipe.seed)
+            gates = plan.gates(bank.dimensions)
+            bank.put(course.name, new_domain_like(shares, course.photos.classes, bank.source_norms, gates))
+        if plan.head == "fitted":
+            fit_head(bank, course.name, course.photos, course.train, recipe.seed)
     return go_on(bank, courses, recipe, checkpoints, plan.to_dict())
 
 

@@ -1,9 +1,9 @@
 """One backbone and any number of domains, of which one at a time is in use."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,29 @@ from torch import Tensor, nn
 from manyeyes.adapt.adapters import Adapter
 from manyeyes.adapt.domain import Domain
 from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.sites import find_sites, norms_of
+from manyeyes.adapt.sites import body_of, find_sites, norms_of
+from manyeyes.backbones.nets.feature_gate import FeatureGate
+from manyeyes.backbones.nets.gated import POOLED
+from manyeyes.backbones.nets.stages import find_stages, pooled, weighed
 from manyeyes.backbones.nets.whole import FEATURES, Headed, WholeNet
 from manyeyes.errors import AdaptError, UnknownNameError
 
-# A domain's norms in the order of their seats, and its adapters by site.
-_Table = tuple[list[nn.Module], Mapping[str, Adapter]]
+
+class _Table(NamedTuple):
+    """Whose turn it is: norms and weights in the order of their seats, adapters by site, gates by stage."""
+
+    norms: list[nn.Module]
+    body: list[nn.Parameter]
+    adapters: Mapping[str, Adapter]
+    gates: Mapping[str, FeatureGate]
 
 
 class DomainBank(nn.Module):
     """Photos framed for the backbone, (B, S, S, 3) uint8 RGB → logits (B, C) of the domain in use.
 
     The backbone is frozen: whatever is trained, it stays as it was, bit for bit. Switching moves no numbers: the norms
-    of a domain take the place of the backbone's, and its layers look up their adapters in another table.
+    of a domain take the place of the backbone's, weights of its own that of the backbone's, and layers look up their
+    adapters and gates in another table.
 
     Parameters
     ----------
@@ -39,18 +49,23 @@ class DomainBank(nn.Module):
         self._whole = whole.eval().requires_grad_(False)
         self.sites = find_sites(whole, size)
         self.source_norms = norms_of(whole.network)
+        self._source_body = body_of(whole, size)
         self._domains = nn.ModuleList()
         self._numbers: dict[str, int] = {}
         self._active: str | None = None
-        self._adapters: Mapping[str, Adapter] = {}
-        # Found once, used at every switch: where norms sit, and whose norms and adapters to put there.
+        # Found once, used at every switch: where norms and weights sit, and whose to put there.
         self._seats = [_seat(whole.network, name) for name in self.source_norms]
-        self._tables: dict[str | None, _Table] = {None: (list(self.source_norms.values()), {})}
-        with torch.no_grad():
-            photo = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-            self.dimension = whole(photo)[FEATURES].shape[1]
+        self._body_seats = [_body_seat(whole.network, name) for name in self._source_body]
+        self._tables: dict[str | None, _Table] = {
+            None: _Table(list(self.source_norms.values()), list(self._source_body.values()), {}, {})
+        }
+        self._table = self._tables[None]
+        self.stages = find_stages(whole.network)
+        self.dimensions = _dimensions(whole, self.stages, size)
         for site in self.sites:
             site.layer.register_forward_hook(partial(self._adapted, site.name))
+        for stage in self.stages:
+            whole.network.get_submodule(stage).register_forward_hook(partial(self._weighed, stage))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,9 +95,15 @@ class DomainBank(nn.Module):
         else:
             self._numbers[name] = len(self._domains)
             self._domains.append(domain)
-        domain.to(next(self._whole.parameters()).device)
-        norms = domain.norms
-        self._tables[name] = [norms[seat] for seat in self.source_norms], domain.adapters
+        # In memory as the backbone is, see above.
+        domain.to(next(self._whole.parameters()).device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        norms, body = domain.norms, domain.body or self._source_body
+        self._tables[name] = _Table(
+            [norms[seat] for seat in self.source_norms],
+            [body[seat] for seat in self._source_body],
+            domain.adapters,
+            domain.gates,
+        )
         domain.train(self.training)
         if name == self._active:
             self.switch(name)
@@ -90,8 +111,12 @@ class DomainBank(nn.Module):
 
     def put_new(self, name: str, classes: tuple[str, ...], plan: Plan) -> Domain:
         """Take in a domain that knows nothing yet, with adapters as planned."""
-        domain = Domain.new(classes, plan.adapters(self.sites), self.source_norms, self.dimension)
+        body = self._source_body if plan.method == "full" else {}
+        gates = plan.gates(self.dimensions)
+        domain = Domain.new(classes, self.dimension, self.source_norms, plan.adapters(self.sites), gates, body)
         domain.keeps_statistics = plan.statistics == "source"
+        if plan.head == "random":
+            domain.draw_head()
         self.put(name, domain)
         return domain
 
@@ -99,9 +124,12 @@ class DomainBank(nn.Module):
         """Use another domain, or with None the backbone as it came. Takes microseconds."""
         if name not in self._tables:
             self[name or ""]  # says which there are
-        norms, self._adapters = self._tables[name]
-        for (holder, place), norm in zip(self._seats, norms, strict=True):
+        self._table = self._tables[name]
+        for (holder, place), norm in zip(self._seats, self._table.norms, strict=True):
             holder[place] = norm
+        for seats, parameter in zip(self._body_seats, self._table.body, strict=True):
+            for parameters, place in seats:
+                parameters[place] = parameter
         self._active = name
         return self
 
@@ -125,7 +153,8 @@ class DomainBank(nn.Module):
     def features(self, framed: Tensor) -> Tensor:
         """Features (B, D) as the domain in use sees them, or the backbone by itself."""
         features: Tensor = self._whole(framed)[FEATURES]
-        return features.float()
+        features = features.to(next(self._whole.parameters()).dtype)  # mixed precision ends here
+        return features if self._active is None else self[self._active].weighed(features)
 
     def train(self, mode: bool = True) -> Self:
         """As of any module; but the backbone's own norms never train: their running statistics stay what they are."""
@@ -140,7 +169,7 @@ class DomainBank(nn.Module):
         return self._whole.network
 
     def multiple(self) -> float:
-        """All parameters but the heads, in units of the backbone's: 1 + adapters and norms of each domain (what domains
+        """All parameters but the heads, in units of the backbone's: 1 + what each domain has of its own (what domains
         share counted once)."""
         return 1 + _count(self[name] for name in self.names) / self.backbone_size()
 
@@ -154,6 +183,22 @@ class DomainBank(nn.Module):
         alone = sum(_count([one]) for one in domains)
         return (alone - _count(domains)) // (len(domains) - 1) if len(domains) > 1 else 0
 
+    @property
+    def dimension(self) -> int:
+        """D, of the features."""
+        return self.dimensions[POOLED]
+
+    @property
+    def body_shapes(self) -> dict[str, torch.Size]:
+        """Of the weights that a domain may have of its own."""
+        return {name: one.shape for name, one in self._source_body.items()}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # So that the backbone's own norms and weights are in their places, and are moved as well.
+        with self.using(None):
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     def backbone_size(self) -> int:
         """How many parameters the backbone has."""
         with self.using(None):
@@ -164,13 +209,44 @@ class DomainBank(nn.Module):
         return sum(parameter.numel() for norm in self.source_norms.values() for parameter in norm.parameters())
 
     def _adapted(self, site: str, layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Any:
-        adapter = self._adapters.get(site)
+        adapter = self._table.adapters.get(site)
         return made if adapter is None else adapter(given[0], made)
+
+    def _weighed(self, stage: str, module: nn.Module, given: Any, made: Tensor) -> Tensor:
+        gate = self._table.gates.get(stage)
+        return made if gate is None else weighed(made, gate(pooled(made, self._whole.network)))
 
 
 def _seat(network: nn.Module, name: str) -> tuple[dict[str, nn.Module | None], str]:
     holder, _, place = name.rpartition(".")
     return network.get_submodule(holder)._modules, place
+
+
+def _body_seat(network: nn.Module, name: str) -> list[tuple[dict[str, nn.Parameter | None], str]]:
+    """Everywhere that a parameter is: some networks have one in several places."""
+    wanted = network.get_parameter(name)
+    return [
+        (module._parameters, place)
+        for module in network.modules()
+        for place, parameter in module._parameters.items()
+        if parameter is wanted
+    ]
+
+
+@torch.no_grad()
+def _dimensions(whole: WholeNet, stages: Sequence[str], size: int) -> dict[str, int]:
+    """How many channels the stages end with, and, as POOLED, how many features there are in the end."""
+    found: dict[str, int] = {}
+    handles = [
+        whole.network.get_submodule(stage).register_forward_hook(
+            lambda _, __, made, stage=stage: found.update({stage: pooled(made, whole.network).shape[1]})
+        )
+        for stage in stages
+    ]
+    features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8))[FEATURES]
+    for handle in handles:
+        handle.remove()
+    return {stage: found[stage] for stage in stages} | {POOLED: features.shape[1]}
 
 
 def _check_fits(domain: Domain, bank: DomainBank) -> None:
@@ -179,12 +255,17 @@ def _check_fits(domain: Domain, bank: DomainBank) -> None:
         raise AdaptError(
             f"the domain was made for another backbone: it adapts {sorted(strange)[0]}, which this one lacks"
         )
+    dimensions = {place: gate.dimension for place, gate in domain.gates.items()}
+    if not dimensions.items() <= bank.dimensions.items():
+        raise AdaptError("the domain was made for another backbone: its gates do not fit this one")
+    if domain.body and {name: one.shape for name, one in domain.body.items()} != bank.body_shapes:
+        raise AdaptError("the domain was made for another backbone: its weights do not fit this one")
     if domain.norms.keys() != bank.source_norms.keys() or domain.head.in_features != bank.dimension:
         raise AdaptError("the domain was made for another backbone: its norms or its head do not fit this one")
 
 
 def _count(domains: Iterable[Domain]) -> int:
-    """Parameters of adapters and norms, those that several share counted once."""
+    """Parameters of all but the heads, those that several share counted once."""
     roles = [domain.role_parameters() for domain in domains]
-    distinct = {id(one): one.numel() for role in roles for one in (*role["adapters"], *role["norms"])}
+    distinct = {id(one): one.numel() for role in roles for name, ones in role.items() if name != "head" for one in ones}
     return sum(distinct.values())

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.adapt.adapters import Adapter, Behind
-from manyeyes.adapt.domain import Domain
+from manyeyes.adapt.domain import NOTHING, Domain
 from manyeyes.adapt.maps import ChannelMap, Full, LowRank
+from manyeyes.backbones.nets.feature_gate import FeatureGate
 from manyeyes.errors import AdaptError
 
 # The share of an adapter's rank that remains: at a half, nine domains of the paper's network take 1.5 times its size.
@@ -38,10 +39,15 @@ def compressed(domains: Mapping[str, Domain], keep: float = KEEP) -> dict[str, D
     return new
 
 
-def new_domain_like(other: Domain, classes: tuple[str, ...], norms: Mapping[str, nn.Module]) -> Domain:
+def new_domain_like(
+    other: Domain,
+    classes: tuple[str, ...],
+    norms: Mapping[str, nn.Module],
+    gates: Mapping[str, FeatureGate] = NOTHING,
+) -> Domain:
     """A domain that shares what ``other`` shares, which then stays as it is, and has all else to learn.
 
-    ``norms`` are the backbone's own. It begins as the backbone by itself.
+    ``norms`` are the backbone's own. With gates that leave features as they are, it begins as the backbone by itself.
     """
     adapters = copy.deepcopy(other.adapters)
     for name, adapter in adapters.items():
@@ -53,7 +59,7 @@ def new_domain_like(other: Domain, classes: tuple[str, ...], norms: Mapping[str,
         if isinstance(mine, LowRank) and isinstance(theirs, LowRank):
             theirs.beta.requires_grad_(False)
             mine.share(theirs.beta)
-    domain = Domain.new(classes, adapters, norms, other.head.in_features)
+    domain = Domain.new(classes, other.head.in_features, norms, adapters, gates)
     domain.keeps_statistics = other.keeps_statistics
     return domain
 

@@ -22,6 +22,7 @@ from manyeyes.adapt.domain import Domain
 from manyeyes.adapt.maps import ChannelMap, Full, LowRank, PerChannel
 from manyeyes.adapt.sites import Kind, Site
 from manyeyes.backbones.card import Card
+from manyeyes.backbones.nets.feature_gate import FeatureGate
 from manyeyes.backbones.zoo import card_from_others
 from manyeyes.errors import AdaptError, CardError
 from manyeyes.version import __version__
@@ -135,16 +136,24 @@ def load_domains(path: Path, bank: DomainBank) -> None:
 
 def _rebuilt(bank: DomainBank, classes: tuple[str, ...], state: dict[str, Tensor]) -> Domain:
     """The domain whose tensors these are: what they are called and how they are shaped says what adapters it has."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in state.items():
-        if key.startswith("_adapters."):
-            _, site, parameter = key.split(".", 2)
-            parts.setdefault(site.replace("/", "."), {})[parameter] = tensor
+    parts = _parted(state, "_adapters.")
     sites = {site.name: site for site in bank.sites}
     adapters = {name: _adapter(sites[name], part) for name, part in parts.items()}
-    domain = Domain.new(classes, adapters, bank.source_norms, bank.dimension)
+    gates = {place: FeatureGate.from_tensors(part) for place, part in _parted(state, "_gates.").items()}
+    body = {name: nn.Parameter(part[""]) for name, part in _parted(state, "_body.").items()}
+    domain = Domain.new(classes, bank.dimension, bank.source_norms, adapters, gates, body)
     domain.load_state_dict(state)
     return domain
+
+
+def _parted(state: Mapping[str, Tensor], prefix: str) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the layer or the place that they belong to, and by their names there."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        if key.startswith(prefix):
+            place, _, name = key.removeprefix(prefix).partition(".")
+            parts.setdefault(place.replace("/", "."), {})[name] = tensor
+    return parts
 
 
 def _adapter(site: Site, part: Mapping[str, Tensor]) -> Adapter:

@@ -15,6 +15,7 @@ from manyeyes.adapt.bank import DomainBank
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines.torch_engine import TorchEncoder
 from manyeyes.backbones.nets import NETS
+from manyeyes.backbones.nets.gated import gated_state
 from manyeyes.backbones.nets.torch_net import TorchNet
 from manyeyes.backbones.nets.whole import FEATURES, WholeNet
 from manyeyes.backbones.preprocess import frame
@@ -32,12 +33,15 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 @torch.no_grad()
 def folded_state(bank: DomainBank, name: str) -> dict[str, Tensor]:
-    """The tensors of the backbone's network with the domain folded in. Raises AdaptError for series adapters."""
+    """The tensors of the backbone's network with the domain folded in, and behind its gates, if it has any: what
+    :meth:`manyeyes.backbones.nets.torch_net.TorchNet.network_for` makes a network of. Raises AdaptError for series
+    adapters."""
+    domain = bank[name]
     with bank.using(name):
         state = {key: tensor.clone() for key, tensor in bank.network.state_dict().items()}
-    for site, adapter in bank[name].adapters.items():
+    for site, adapter in domain.adapters.items():
         adapter.fold_into(state[f"{site}.weight"])
-    return state
+    return gated_state(state, domain.gates)
 
 
 def write_folded(bank: DomainBank, name: str, card: Card, folder: Path) -> Card:
@@ -53,11 +57,11 @@ def write_folded(bank: DomainBank, name: str, card: Card, folder: Path) -> Card:
     )
     net = NETS[card.net]()
     assert isinstance(net, TorchNet)
-    network = net.build(plain).eval()
-    folded = WholeNet(network, card.preprocessing).eval()
     bank.cpu().double()
     try:
         state = folded_state(bank, name)
+        network = net.network_for(plain, state).eval()
+        folded = WholeNet(network, card.preprocessing).eval()
         network.double().load_state_dict({key: state[key] for key in network.state_dict()})
         _check_same(bank, name, folded, card)
     finally:

@@ -113,8 +113,14 @@ class JointTask:
         groups = [group for task in self._alone for group in task.groups()]
         if self.gate.trainable:
             share = GATE_RATE * self.gate.learning_rate / self._recipe.rate
-            groups.append({"params": [*self.gate.parameters()], "weight_decay": 0.0, "share_of_rate": share})
+            groups.append(
+                {"params": [*self.gate.parameters()], "weight_decay": 0.0, "share_of_rate": share, "from_epoch": 0}
+            )
         return groups
+
+    def begin(self, epoch: int) -> None:
+        for task in self._alone:
+            task.begin(epoch)
 
     def batch(self, epoch: int, step: int) -> Batch:
         rows = self._alone[0].rows(epoch, step)

@@ -1,8 +1,8 @@
-"""Which adapters a network gets, where, and how large: a plan, as data."""
+"""Which adapters and gates a network gets, where, and how large: a plan, as data."""
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -10,30 +10,37 @@ import torch
 from torch import nn
 
 from manyeyes.adapt.adapters import Adapter, Behind, Beside, PatchesBeside
+from manyeyes.adapt.gating import Gating
 from manyeyes.adapt.maps import ChannelMap, Full, LowRank, PerChannel, Start
 from manyeyes.adapt.sites import STAGES, Kind, Site, Stage
+from manyeyes.backbones.nets.feature_gate import FeatureGate
+from manyeyes.backbones.nets.gated import POOLED
 from manyeyes.errors import AdaptError, ChoiceError
 
-Method = Literal["parallel", "series", "lowrank", "norms"]
+Method = Literal["parallel", "series", "lowrank", "norms", "full"]
 Statistics = Literal["source", "own"]
+Head = Literal["fitted", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
 RANK = 8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Adapters for a network.
+    """What a domain gets of its own: adapters, norms, gates.
 
     method : parallel, an adapter beside every layer, full (C_out × C_in) where its filters are k×k and of rank r where
         they are 1×1 and a full one would be as large as they are; series, the same behind every layer; lowrank, of rank
-        r beside every layer; norms, no adapters, only the norms are the domain's own. Layers that do not mix channels
-        get a number for each channel.
+        r beside every layer; norms, no adapters, only the norms are the domain's own; full, no adapters, all weights
+        are. Layers that do not mix channels get a number for each channel.
     ranks : r of the early, mid and late third of the network; 0 for no adapters there.
     full : False makes those of rank r that would be full.
     statistics : by which norms of a batch normalise while training: those of the source, kept; or its own, which
         follow the batches, as in the papers, for photos enough (docs/results/decathlon.md).
     start : see :data:`manyeyes.adapt.maps.Start`.
     dropout : share of the channels that adapters do not see in training.
+    gating : gates over the features, or None.
+    head : fitted, where training begins is the best for the features as they came; random, as torch draws it, without
+        a bias, as GTN's code does.
     """
 
     method: Method = "parallel"
@@ -42,6 +49,8 @@ class Plan:
     statistics: Statistics = "source"
     start: Start = "zero"
     dropout: float = 0.0
+    gating: Gating | None = None
+    head: Head = "fitted"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -52,6 +61,8 @@ class Plan:
             raise ChoiceError(f"dropout is a share of 0 or more and below 1, not {self.dropout}")
         if self.statistics not in get_args(Statistics):
             raise ChoiceError(f"statistics are {' or '.join(get_args(Statistics))}, not {self.statistics!r}")
+        if self.head not in get_args(Head):
+            raise ChoiceError(f"a head is {' or '.join(get_args(Head))}, not {self.head!r}")
         if self.start not in get_args(Start):
             raise ChoiceError(f"adapters start as {' or '.join(get_args(Start))}, not as {self.start!r}")
 
@@ -62,7 +73,8 @@ class Plan:
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """The plan whose :meth:`to_dict` this is (after a way through JSON too). Raises AdaptError for any other."""
         try:
-            return cls(**fields | {"ranks": tuple(fields["ranks"])})
+            gating = fields.get("gating") and Gating(**fields["gating"])
+            return cls(**fields | {"ranks": tuple(fields["ranks"]), "gating": gating})
         except (TypeError, KeyError, ValueError) as error:
             raise AdaptError(f"not a plan of adapters: {error}") from None
 
@@ -71,9 +83,16 @@ class Plan:
 
     def adapters(self, sites: Sequence[Site]) -> dict[str, Adapter]:
         """New adapters by the names of their sites."""
-        if self.method == "norms":
+        if self.method in ("norms", "full"):
             return {}
         return {site.name: self._adapter(site) for site in sites if self.rank_at(site.stage) and self._fits(site)}
+
+    def gates(self, dimensions: Mapping[str, int]) -> dict[str, FeatureGate]:
+        """New gates by their places. ``dimensions`` : of the stages in order, and of what is pooled."""
+        if self.gating is None:
+            return {}
+        stages = [name for name in dimensions if name != POOLED]
+        return {place: self.gating.gate(dimensions[place]) for place in self.gating.places(stages)}
 
     def _fits(self, site: Site) -> bool:
         # Groups would have to be kept apart, which factors do not do.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.adapt.adapters import Layer
-from manyeyes.backbones.nets.whole import WholeNet
+from manyeyes.backbones.nets.stages import is_norm
+from manyeyes.backbones.nets.whole import FEATURES, WholeNet
 from manyeyes.errors import AdaptError
 
 Stage = Literal["early", "mid", "late"]
@@ -75,9 +76,24 @@ def find_sites(whole: WholeNet, size: int) -> tuple[Site, ...]:
 
 def norms_of(network: nn.Module) -> dict[str, nn.Module]:
     """The network's normalising layers that have something of their own to learn or to remember, by dotted name."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    return {name: module for name, module in network.named_modules() if is_norm(module) and module.state_dict()}
+
+
+def body_of(whole: WholeNet, size: int) -> dict[str, nn.Parameter]:
+    """The parameters that the features of a photo of ``size`` pixels depend on, less those of the norms, by name."""
+    norms = {id(one) for norm in norms_of(whole.network).values() for one in norm.parameters()}
+    parameters = dict(whole.network.named_parameters())
+    frozen = [one for one in parameters.values() if not one.requires_grad]
+    for one in frozen:
+        one.requires_grad_(True)
+    features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))[FEATURES]
+    found = torch.autograd.grad(features.sum(), list(parameters.values()), allow_unused=True)
+    for one in frozen:
+        one.requires_grad_(False)
     return {
-        name: module for name, module in network.named_modules() if isinstance(module, kinds) and module.state_dict()
+        name: one
+        for (name, one), gradient in zip(parameters.items(), found, strict=True)
+        if gradient is not None and id(one) not in norms
     }
 
 

@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from torch.nn.functional import linear, nll_loss
 
+from manyeyes.backbones.nets.feature_gate import FeatureGate
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.classifier import LogProbaClassifier
-from manyeyes.experts.feature_gate import FeatureGate
 from manyeyes.experts.folds import LOG_UNSEEN, Rows, folds, judged
 from manyeyes.experts.scaling import column_scales
 from manyeyes.experts.softmax import SoftmaxRegression
@@ -181,7 +181,7 @@ class _Run:
         self.gate.train()
         for batch in torch.split(torch.from_numpy(self._shuffler.permutation(self._train)), BATCH):
             rows = self._rows[batch]
-            weights = self.gate.weights(rows)
+            weights = self.gate(rows)
             losses = nll_loss(self._said(rows, weights), self._labels[batch], reduction="none")
             loss = (losses * self._weights[batch]).mean() + self._decay * self.coef.square().sum()
             if self._sparsity:
@@ -195,7 +195,7 @@ class _Run:
         """Log-probabilities of rows that are not trained on."""
         self.gate.eval()
         rows = self._rows[held]
-        return self._said(rows, self.gate.weights(rows)).double().numpy()
+        return self._said(rows, self.gate(rows)).double().numpy()
 
     def _said(self, rows: Tensor, weights: Tensor) -> Tensor:
         return torch.log_softmax(linear(weights * rows, self.coef, self.intercept), dim=1)

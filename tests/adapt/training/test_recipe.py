@@ -33,7 +33,7 @@ def test_each_schedule_ends_as_it_says():
     ends = {name: Recipe(epochs=12, rate=1.0, warm_up=0, schedule=name) for name in ("cosine", "step", "constant")}
     assert ends["cosine"].rate_at(12) == pytest.approx(0)
     assert ends["cosine"].rate_at(6) == pytest.approx(0.5)
-    assert [ends["step"].rate_at(epoch) for epoch in (0, 7.9, 8, 9.9, 10, 12)] == pytest.approx(
+    assert [ends["step"].rate_at(epoch) for epoch in (0, 8, 8.1, 10, 10.1, 12)] == pytest.approx(
         [1, 1, 0.1, 0.1] + [0.01] * 2
     )
     assert ends["constant"].rate_at(12) == 1.0
@@ -49,10 +49,10 @@ def test_the_fewer_photos_the_more_weights_decay(one, other):
 
 
 def test_a_decay_that_is_named_counts():
-    assert Recipe().decays(1000) == dict.fromkeys(["adapters", "body", "norms", "head"], LEAST_DECAY)
-    assert Recipe(decay=0.1).decays(1000) == dict.fromkeys(["adapters", "body", "norms", "head"], 0.1)
+    assert Recipe().decays(1000) == dict.fromkeys(["adapters", "norms", "body", "gates", "head"], LEAST_DECAY)
+    assert Recipe(decay=0.1).decays(1000) == dict.fromkeys(["adapters", "norms", "body", "gates", "head"], 0.1)
     named = Recipe(decay=0.1, norm_decay=0.0, head_decay=0.2).decays(1)
-    assert named == {"adapters": 0.1, "body": 0.1, "norms": 0.0, "head": 0.2}
+    assert named == {"adapters": 0.1, "body": 0.1, "gates": 0.1, "norms": 0.0, "head": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_a_decay_that_is_named_counts():
         ({"batch": 0}, "a recipe wants epochs"),
         ({"patience": 0}, "a recipe wants epochs"),
         ({"rate": 0.0}, "a rate above 0"),
-        ({"warm_up": -1.0}, "warm-up, clip and decay are 0 or more"),
-        ({"clip": -1.0}, "warm-up, clip and decay are 0 or more"),
-        ({"decay": -1.0}, "warm-up, clip and decay are 0 or more"),
-        ({"head_decay": -1.0}, "warm-up, clip and decay are 0 or more"),
+        ({"warm_up": -1.0}, "warm-up, clip, decay, auxiliary and sparsity are 0 or more"),
+        ({"clip": -1.0}, "warm-up, clip, decay, auxiliary and sparsity are 0 or more"),
+        ({"decay": -1.0}, "warm-up, clip, decay, auxiliary and sparsity are 0 or more"),
+        ({"head_decay": -1.0}, "warm-up, clip, decay, auxiliary and sparsity are 0 or more"),
         ({"smoothing": 1.0}, "smoothing, dropout and momentum below 1"),
         ({"dropout": -0.1}, "smoothing, dropout and momentum below 1"),
         ({"momentum": 1.0}, "smoothing, dropout and momentum below 1"),

@@ -51,7 +51,8 @@ def train(task: Task, recipe: Recipe, checkpoint: Path | None = None, what: str 
         run = _Run(task, recipe, checkpoint)
         with watching(what, recipe.epochs * task.steps) as advance:
             advance(run.epoch * task.steps + run.step, "")
-            while run.epoch < recipe.epochs and run.epoch - run.best_epoch < run.patience:
+            while run.epoch < recipe.epochs and run.epoch - max(run.best_epoch, recipe.frozen) < run.patience:
+                task.begin(run.epoch)
                 while run.step < task.steps:
                     advance(1, run.train_step())
                 run.end_epoch()
@@ -89,7 +90,7 @@ class _Run:
         torch.manual_seed(hash((self._recipe.seed, self.epoch, self.step)))
         rate = self._recipe.rate_at(self.epoch + (self.step + 1) / task.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate * group["share_of_rate"]
+            group["lr"] = rate * group["share_of_rate"] * (self.epoch >= group["from_epoch"])
         batch = task.batch(self.epoch, self.step)
         batch = batch.share(accelerator.process_index, accelerator.num_processes).to(accelerator.device)
         mixed = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16")
@@ -131,6 +132,7 @@ class _Run:
     def end(self) -> Training:
         if self._best is not None:
             self._task.learnt.load_state_dict(self._best)
+        self._task.begin(max(self.epoch, self._recipe.frozen))  # nothing stays frozen
         self._task.module.eval()
         best = self.epoch if self._best is None else self.best_epoch
         return Training(self.epoch, best, tuple(self._history), self._held, self._path)
@@ -183,4 +185,5 @@ class _Run:
 def _optimiser(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.rate)
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    is_nesterov = recipe.nesterov and recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=is_nesterov)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
+from manyeyes.adapt.training.recipe import Cut
 from manyeyes.backbones.card import Preprocessing
 from manyeyes.backbones.preprocess import frame
 from manyeyes.experts.folds import Rows
@@ -19,6 +21,8 @@ from manyeyes.threads import open_pool
 
 # Bytes of pixels that are held in memory; more are written to the temporary folder, and read from there.
 ROOM = 4 * 2**30
+# Of a part that is cut out and resized: its share of the photo, and its width by its height.
+AREAS, RATIOS = (0.08, 1.0), (3 / 4, 4 / 3)
 # Paths that are queued at once.
 PART = 4096
 
@@ -47,15 +51,42 @@ class Photos:
         last = first + self.size
         return torch.from_numpy(np.ascontiguousarray(self.pixels[rows, first:last, first:last]))
 
-    def cuttings(self, rows: Rows, random: np.random.Generator, flip: bool) -> Tensor:
-        """Parts of some photos from anywhere within the margin, half of them mirrored with ``flip``: (B, S, S, 3)."""
-        places = random.integers(0, self.pixels.shape[1] - self.size, (len(rows), 2), endpoint=True)
+    def cuttings(self, rows: Rows, random: np.random.Generator, flip: bool, cut: Cut = "shifted") -> Tensor:
+        """Parts of some photos, half of them mirrored with ``flip``: (B, S, S, 3).
+
+        Shifted: as large as what a network sees, from anywhere within the margin. Resized: of any size (see
+        :func:`_boxes`), from anywhere.
+        """
+        side = self.pixels.shape[1]
+        if cut == "shifted":
+            corners = random.integers(0, side - self.size, (len(rows), 2), endpoint=True)
+            boxes = np.hstack([corners, np.full((len(rows), 2), self.size)])
+        else:
+            boxes = _boxes(len(rows), side, random)
         mirrored = random.random(len(rows)) < 0.5 if flip else np.zeros(len(rows), bool)
-        cut = np.empty((len(rows), self.size, self.size, 3), np.uint8)
-        for index, (row, (top, left)) in enumerate(zip(rows, places, strict=True)):
-            part = self.pixels[row, top : top + self.size, left : left + self.size]
-            cut[index] = part[:, ::-1] if mirrored[index] else part
-        return torch.from_numpy(cut)
+        made = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for index, (row, (top, left, height, width)) in enumerate(zip(rows, boxes, strict=True)):
+            part = _resized(self.pixels[row, top : top + height, left : left + width], self.size)
+            made[index] = part[:, ::-1] if mirrored[index] else part
+        return torch.from_numpy(made)
+
+
+def _boxes(count: int, side: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Top, left, height and width of parts of a square: (count, 4).
+
+    Of 8% to all of its area, and three quarters to four thirds as wide as high, as networks are trained on ImageNet.
+    """
+    area = random.uniform(AREAS[0], AREAS[1], count) * side**2
+    ratio = np.exp(random.uniform(np.log(RATIOS[0]), np.log(RATIOS[1]), count))
+    sizes = np.sqrt(np.stack([area / ratio, area * ratio], axis=1)).round().astype(np.int64).clip(1, side)
+    corners = random.integers(0, side - sizes, endpoint=True)
+    return np.hstack([corners, sizes])
+
+
+def _resized(part: Pixels, size: int) -> Pixels:
+    if part.shape[:2] == (size, size):
+        return part
+    return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
 
 
 @dataclass(frozen=True)

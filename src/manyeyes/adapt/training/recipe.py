@@ -11,8 +11,13 @@ Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "step", "constant"]
 TrainingPrecision = Literal["fp32", "bf16"]
 
-# Step schedule: a tenth from two thirds on, a hundredth from five sixths on, as the authors' 80 and 100 of 120 epochs.
+Cut = Literal["shifted", "resized"]
+
+# Step schedule: a tenth from two thirds on, a hundredth from five sixths on, as the 80 and 100 of 120 epochs of the
+# adapters' authors.
 MILESTONES = (2 / 3, 5 / 6)
+# Shares of the rate: of the network's own weights, and of gates over its features.
+BODY_RATE, GATE_RATE = 0.15, 1.0
 # Decay of weights for so many photos a class: the grid of the notes on the papers' runs falls on this line.
 DECAY_AT_ONE, LEAST_DECAY, MOST_DECAY = 2e-2, 1e-4, 5e-3
 
@@ -21,14 +26,20 @@ DECAY_AT_ONE, LEAST_DECAY, MOST_DECAY = 2e-2, 1e-4, 5e-3
 class Recipe:
     """Everything that decides a training but the network and the photos: the same recipe gives the same numbers.
 
-    epochs : passes over the photos at most. batch : photos in a step. optimiser, rate, momentum : AdamW, or SGD with
-    Nesterov's momentum. norm_rate, head_rate : shares of the rate at which norms and head are trained; a head that is
-    as fast as adapters fits few photos before these do. schedule : how the rate falls; it first rises for ``warm_up``
-    epochs. clip : largest norm of a step's gradients; 0 for any. decay : of adapters (and of a backbone that is
-    trained); None chooses it by the number of photos a class (:func:`decay_for`). norm_decay, head_decay : of norms and
-    head; None for the same as that. smoothing : of labels. dropout : of the features, before the head. flip : whether
-    half of the photos are mirrored. patience : epochs without a better loss on held-out photos before training ends.
-    precision : bf16 trains in mixed precision. seed : of everything that is drawn.
+    epochs : passes over the photos at most. batch : photos in a step. optimiser, rate, momentum, nesterov : AdamW, or
+    SGD with momentum. norm_rate, body_rate, gate_rate, head_rate : shares of the rate at which norms, weights of the
+    network, gates over features and heads are trained; a head that is as fast as adapters fits few photos before these
+    do. schedule, milestones : how the rate falls, to a tenth after each of these shares of the epochs in "step"; it
+    first rises for ``warm_up`` epochs. clip : largest norm of a step's gradients; 0 for any. decay : of adapters, gates
+    and the network's weights; None chooses it by the number of photos a class (:func:`decay_for`). norm_decay,
+    head_decay : of norms and head; None for the same as that. smoothing : of labels. dropout : of the features, before
+    the head. frozen : for so many epochs all that the backbone consists of stays as it is, bit for bit, and only gates
+    and heads are trained. drifts : in these epochs norms follow the batches and momentum builds up, though the rate is
+    zero, as in the published code of GTN. auxiliary : weight of the loss of a second classifier, on the penultimate
+    stage, which is there in training only; 0 for none. sparsity : what the mean weight of a feature behind its gate
+    costs. cut, flip : how photos are varied: shifted within their margin, or any part of any size, resized; and half of
+    them mirrored. patience : epochs without a better loss on held-out photos before training ends. precision : bf16
+    trains in mixed precision. seed : of everything that is drawn.
     """
 
     epochs: int = 30
@@ -36,9 +47,13 @@ class Recipe:
     optimiser: Optimiser = "adamw"
     rate: float = 0.003
     momentum: float = 0.9
+    nesterov: bool = True
     norm_rate: float = 0.5
+    body_rate: float = BODY_RATE
+    gate_rate: float = GATE_RATE
     head_rate: float = 0.15
     schedule: Schedule = "cosine"
+    milestones: tuple[float, ...] = MILESTONES
     warm_up: float = 1.0
     clip: float = 5.0
     decay: float | None = None
@@ -46,6 +61,11 @@ class Recipe:
     head_decay: float | None = None
     smoothing: float = 0.0
     dropout: float = 0.0
+    frozen: int = 0
+    drifts: bool = False
+    auxiliary: float = 0.0
+    sparsity: float = 0.0
+    cut: Cut = "shifted"
     flip: bool = True
     patience: int = 10
     precision: TrainingPrecision = "fp32"
@@ -56,18 +76,23 @@ class Recipe:
             ("optimiser", get_args(Optimiser)),
             ("schedule", get_args(Schedule)),
             ("precision", get_args(TrainingPrecision)),
+            ("cut", get_args(Cut)),
         ):
             if getattr(self, name) not in allowed:
                 raise ChoiceError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if not all(math.isfinite(value) for value in self.to_dict().values() if isinstance(value, float)):
             raise ChoiceError("the numbers of a recipe are finite")
-        if self.epochs < 0 or self.batch < 1 or self.patience < 1 or self.rate <= 0:
-            raise ChoiceError("a recipe wants epochs >= 0, batch >= 1, patience >= 1 and a rate above 0")
+        if self.epochs < 0 or self.frozen < 0 or self.batch < 1 or self.patience < 1 or self.rate <= 0:
+            raise ChoiceError("a recipe wants epochs and frozen >= 0, batch >= 1, patience >= 1 and a rate above 0")
         decays = (self.decay or 0, self.norm_decay or 0, self.head_decay or 0)
-        if min(self.warm_up, self.clip, *decays) < 0 or not all(
+        costs = (self.auxiliary, self.sparsity)
+        if min(self.warm_up, self.clip, *decays, *costs) < 0 or not all(
             0 <= share < 1 for share in (self.smoothing, self.dropout, self.momentum)
         ):
-            raise ChoiceError("warm-up, clip and decay are 0 or more; smoothing, dropout and momentum below 1 as well")
+            raise ChoiceError(
+                "warm-up, clip, decay, auxiliary and sparsity are 0 or more; smoothing, dropout and momentum below 1 "
+                "as well"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -81,8 +106,12 @@ class Recipe:
         steps = -(-photos // self.batch)
         return dataclasses.replace(self, epochs=max(self.epochs, -(-least // steps)))
 
+    def all_at(self, share: float) -> "Recipe":
+        """The same for a network that is trained as a whole: everything at one rate, this share of the adapters'."""
+        return dataclasses.replace(self, norm_rate=share, body_rate=share, gate_rate=share, head_rate=share)
+
     def rate_at(self, epoch: float) -> float:
-        """The rate after so many epochs, whole or not.
+        """The rate of the step that ends after so many epochs, whole or not.
 
         >>> recipe = Recipe(epochs=11, rate=0.1, warm_up=1)
         >>> [round(recipe.rate_at(epoch), 3) for epoch in (0.5, 1, 6, 11)]
@@ -94,19 +123,25 @@ class Recipe:
         if self.schedule == "cosine":
             return self.rate * (1 + math.cos(math.pi * min(share, 1))) / 2
         if self.schedule == "step":
-            return self.rate * 0.1 ** sum(epoch >= part * self.epochs for part in MILESTONES)
+            return self.rate * 0.1 ** sum(epoch > part * self.epochs for part in self.milestones)
         return self.rate
 
     def rates(self) -> dict[str, float]:
         """Factor on the rate by role."""
-        return {"adapters": 1.0, "body": 1.0, "norms": self.norm_rate, "head": self.head_rate}
+        return {
+            "adapters": 1.0,
+            "norms": self.norm_rate,
+            "body": self.body_rate,
+            "gates": self.gate_rate,
+            "head": self.head_rate,
+        }
 
     def decays(self, photos_per_class: float) -> dict[str, float]:
         """Weight decay by role."""
         decay = decay_for(photos_per_class) if self.decay is None else self.decay
         norms = decay if self.norm_decay is None else self.norm_decay
         head = decay if self.head_decay is None else self.head_decay
-        return {"adapters": decay, "body": decay, "norms": norms, "head": head}
+        return {"adapters": decay, "norms": norms, "body": decay, "gates": decay, "head": head}
 
 
 def decay_for(photos_per_class: float) -> float:

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.training.in_training import AuxiliaryHead, InTraining, Said, auxiliary_head
 from manyeyes.adapt.training.pixels import Photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.experts.folds import Rows
 
 # Photos that are judged in one go.
 JUDGED = 128
+# Roles that the backbone consists of: what is trained of them begins as the backbone itself.
+BACKBONE = ("adapters", "norms", "body")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,12 @@ class Task(Protocol):
         ...
 
     def groups(self) -> list[dict[str, Any]]:
-        """The optimiser's groups of parameters: ``params``, ``weight_decay`` and ``share_of_rate``."""
+        """The optimiser's groups of parameters: ``params``, ``weight_decay``, ``share_of_rate``, and ``from_epoch``,
+        before which their rate is zero."""
+        ...
+
+    def begin(self, epoch: int) -> None:
+        """Called before the first step of an epoch, and before that with which a run goes on."""
         ...
 
     def batch(self, epoch: int, step: int) -> Batch:
@@ -77,16 +85,20 @@ class Task(Protocol):
 class DomainTask:
     """Train one domain of a bank on its photos; ``held`` are rows that are judged by and not trained on."""
 
-    def __init__(
-        self, bank: DomainBank, name: str, photos: Photos, train: Rows, held: Rows, recipe: Recipe, body: bool = False
-    ) -> None:
-        self.module: nn.Module = bank
+    def __init__(self, bank: DomainBank, name: str, photos: Photos, train: Rows, held: Rows, recipe: Recipe) -> None:
         self.bank, self.name, self.photos, self.train, self.held = bank, name, photos, train, held
-        self._recipe, self._body = recipe, body
+        self.domain, self._recipe = bank[name], recipe
+        self._keeps_statistics = self.domain.keeps_statistics
         self._epoch, self._parts = -1, list[Rows]()
-        bank[name].dropout = recipe.dropout
-        # With the backbone itself trained, all of the bank is learnt.
-        self.learnt: nn.Module = bank if body else bank[name]
+        self.domain.dropout = recipe.dropout
+        self.auxiliaries: dict[str, AuxiliaryHead] = {}
+        if recipe.auxiliary:
+            with torch.random.fork_rng():
+                torch.manual_seed(recipe.seed)
+                self.auxiliaries[name] = auxiliary_head(bank, len(photos.classes))
+        self.weighs = recipe.sparsity > 0
+        self.module: nn.Module = InTraining(bank, self.auxiliaries, self.weighs)
+        self.learnt: nn.Module = nn.ModuleList([self.domain, *self.auxiliaries.values()])
 
     @property
     def steps(self) -> int:
@@ -95,22 +107,35 @@ class DomainTask:
     def groups(self) -> list[dict[str, Any]]:
         classes = max(len(np.unique(self.photos.labels[self.train])), 1)
         decays = self._recipe.decays(len(self.train) / classes)
-        roles = self.bank[self.name].role_parameters()
-        if self._body:
-            own = {id(one) for role in roles.values() for one in role}
-            roles["body"] = [one for one in self.bank.network.parameters() if id(one) not in own]
-        wanted = {role: [one for one in ones if one.requires_grad] for role, ones in roles.items()}
+        roles = self.domain.role_parameters()
+        roles["head"] += [one for head in self.auxiliaries.values() for one in head.parameters()]
         rates = self._recipe.rates()
         return [
-            {"params": ones, "weight_decay": decays[role], "share_of_rate": rates[role]}
-            for role, ones in wanted.items()
-            if ones
+            {
+                "params": wanted,
+                "weight_decay": decays[role],
+                "share_of_rate": rates[role],
+                "from_epoch": self._recipe.frozen if role in BACKBONE else 0,
+            }
+            for role, ones in roles.items()
+            if (wanted := [one for one in ones if one.requires_grad])
         ]
+
+    def begin(self, epoch: int) -> None:
+        if not self._recipe.frozen or self._recipe.drifts:
+            return
+        is_frozen = epoch < self._recipe.frozen
+        self.domain.keeps_statistics = is_frozen or self._keeps_statistics
+        self.domain.train(self.domain.training)
+        for role, ones in self.domain.role_parameters().items():
+            if role in BACKBONE:
+                for one in ones:
+                    one.requires_grad_(not is_frozen)
 
     def batch(self, epoch: int, step: int) -> Batch:
         rows = self.rows(epoch, step)
         random = np.random.default_rng([self._recipe.seed, epoch, step])
-        framed = self.photos.cuttings(rows, random, self._recipe.flip)
+        framed = self.photos.cuttings(rows, random, self._recipe.flip, self._recipe.cut)
         return Batch((framed,), torch.from_numpy(self.photos.labels[rows]), self.name)
 
     def rows(self, epoch: int, step: int) -> Rows:
@@ -122,9 +147,17 @@ class DomainTask:
         return self._parts[step]
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        logits = module(*batch.inputs, batch.domain)
-        right = (logits.argmax(dim=1) == batch.labels).sum()
-        return cross_entropy(logits, batch.labels, label_smoothing=self._recipe.smoothing), right
+        said: Said = module(*batch.inputs, batch.domain)
+        right = (said.logits.argmax(dim=1) == batch.labels).sum()
+        smoothing = self._recipe.smoothing
+        loss = cross_entropy(said.logits, batch.labels, label_smoothing=smoothing)
+        if said.auxiliary is not None:
+            loss = loss + self._recipe.auxiliary * cross_entropy(
+                said.auxiliary, batch.labels, label_smoothing=smoothing
+            )
+        if said.weights is not None:
+            loss = loss + self._recipe.sparsity * said.weights
+        return loss, right
 
     def judge(self) -> Score | None:
         return score(self.bank, self.name, self.photos, self.held) if len(self.held) else None
@@ -137,7 +170,8 @@ class RoundRobin:
     """
 
     def __init__(self, tasks: Sequence[DomainTask]) -> None:
-        self.module: nn.Module = tasks[0].bank
+        auxiliaries = {name: head for task in tasks for name, head in task.auxiliaries.items()}
+        self.module: nn.Module = InTraining(tasks[0].bank, auxiliaries, any(task.weighs for task in tasks))
         self.learnt: nn.Module = nn.ModuleList(task.learnt for task in tasks)
         self._tasks = {task.name: task for task in tasks}
         longest = max(task.steps for task in tasks)
@@ -155,6 +189,10 @@ class RoundRobin:
             known |= {id(one) for one in own}
             groups.append(group | {"params": own})
         return groups
+
+    def begin(self, epoch: int) -> None:
+        for task in self._tasks.values():
+            task.begin(epoch)
 
     def batch(self, epoch: int, step: int) -> Batch:
         task, own_step = self._turns[step]

@@ -4,17 +4,18 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines import Job, find_engine
 from manyeyes.backbones.nets import FINAL, PLAIN, SECOND_ORDER, Encoder, Precision, Run
+from manyeyes.backbones.nets.gated import INNER, Gated, gates_among
 from manyeyes.backbones.nets.whole import Headed, WholeNet
 from manyeyes.backbones.second_order.tap import VERSION, SecondOrderTap
 from manyeyes.errors import CardError
@@ -44,9 +45,19 @@ class TorchNet(ABC):
         """The tensors of a file of ours, such as the weights of a folded network; None for all others."""
         if fetched.suffix != ".safetensors":
             return None
-        with safe_open(fetched, "pt") as file:
-            names = set(file.keys())
-        return load_file(fetched) if names == self.build(card).state_dict().keys() else None
+        state = load_file(fetched)
+        return state if state.keys() == self.network_for(card, state).state_dict().keys() else None
+
+    def network_for(self, card: Card, state: Mapping[str, Tensor]) -> Headed:
+        """The architecture that a state is of: with feature gates, when there are any in it. Raises CardError."""
+        gates = gates_among(state)
+        if not gates:
+            return self.build(card)
+        inner = {name.removeprefix(INNER): tensor for name, tensor in state.items() if name.startswith(INNER)}
+        try:
+            return Gated(self.network_for(card, inner), gates)
+        except AttributeError as error:
+            raise CardError(f"{card.name}: a feature gate is for another network: {error}") from None
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
         """Raises EngineError when this machine cannot have the engine, CardError when the weights do not fit."""
@@ -59,9 +70,10 @@ class TorchNet(ABC):
 
     def assemble(self, card: Card, folder: Path, taps: tuple[str, ...] = (FINAL,)) -> WholeNet:
         """The network with its weights, the card's normalisation and its taps, in float32 on the CPU."""
-        network = self.build(card).eval().requires_grad_(False)
+        state = load_file(folder / WEIGHTS)
+        network = self.network_for(card, state).eval().requires_grad_(False)
         try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
+            network.load_state_dict(state)
         except RuntimeError as error:
             raise CardError(f"{card.name}: the weights do not fit {card.architecture}: {_summary(error)}") from None
         tap = SecondOrderTap.of(network, card, folder) if SECOND_ORDER in taps else None

@@ -37,7 +37,7 @@ def positions(output: Tensor, network: nn.Module) -> Tensor:
     """A layer's output as what it says at each position: (B, channels, positions)."""
     if output.ndim == 3:
         return output[:, _prefix_tokens(network) :].transpose(1, 2)
-    if not _is_channels_first(output.shape):
+    if not is_channels_first(output.shape):
         output = output.permute(0, 3, 1, 2)
     return output.flatten(2)
 
@@ -62,7 +62,7 @@ def _maps(network: nn.Module, size: int) -> list[tuple[str, tuple[int, int]]]:
     def note(name: str) -> Any:
         def hook(module: nn.Module, given: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and output.shape[1] > 1 and output.shape[2] > 1:
-                first = _is_channels_first(output.shape)
+                first = is_channels_first(output.shape)
                 found.append((name, (output.shape[1 if first else 3], output.shape[2])))
 
         return hook
@@ -80,5 +80,5 @@ def _maps(network: nn.Module, size: int) -> list[tuple[str, tuple[int, int]]]:
     return [(name, shape) for name, shape in found if logits is None or shape[0] != logits.shape[1]]
 
 
-def _is_channels_first(shape: torch.Size) -> bool:
+def is_channels_first(shape: torch.Size) -> bool:
     return shape[2] == shape[3]

@@ -11,7 +11,7 @@ from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.plan import Method as AdapterMethod
 from manyeyes.adapt.plan import Plan, within_budget
 from manyeyes.adapt.training.loop import train
-from manyeyes.adapt.training.recipe import Recipe
+from manyeyes.adapt.training.recipe import BODY_RATE, Recipe
 from manyeyes.adapt.training.start import fit_head
 from manyeyes.adapt.training.task import DomainTask
 
@@ -26,16 +26,19 @@ TITLES: dict[Method, str] = {
     "parallel-svd": "parallel, compressed",
 }
 COMPRESSED: Method = "parallel-svd"
-# Factor on the recipe's rate, chosen on flowers17, trashnet6 and signdigits10 with 10 to 60 photos a class.
-RATES: dict[Method, float] = {"scratch": 0.7, "full": 0.15}
+# Share of the rate at which everything is trained, chosen on flowers17, trashnet6 and signdigits10 with 10 to 60 photos
+# a class.
+RATES: dict[Method, float] = {"scratch": 0.7, "full": BODY_RATE}
 # A network that begins with nothing wants more passes.
 SCRATCH_EPOCHS = 2
 
 
 def plan_for(method: Method, bank: DomainBank, budget: float) -> Plan:
     """Adapters of a method, within ``budget`` times the backbone's parameters."""
+    if method in ("scratch", "full"):
+        return Plan("full", statistics="own" if method == "scratch" else "source")
     if method not in ("series", "parallel"):
-        return Plan("norms", statistics="own" if method == "scratch" else "source")
+        return Plan("norms")
     adapters: AdapterMethod = "series" if method == "series" else "parallel"
     return within_budget(Plan(adapters), bank.sites, budget, bank.backbone_size(), bank.norms_size())
 
@@ -43,10 +46,10 @@ def plan_for(method: Method, bank: DomainBank, budget: float) -> Plan:
 def learn(method: Method, bank: DomainBank, course: Course, recipe: Recipe, budget: float) -> None:
     """Add to the bank, whose backbone is as it came, what a method makes of a course.
 
-    Full fine-tuning and training from scratch change the backbone of the bank.
+    Training from scratch begins with another backbone.
     """
     if method in RATES:  # all at one rate
-        recipe = dataclasses.replace(recipe, rate=recipe.rate * RATES[method], norm_rate=1.0, head_rate=1.0)
+        recipe = recipe.all_at(RATES[method])
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         if method == "scratch":
@@ -57,10 +60,7 @@ def learn(method: Method, bank: DomainBank, course: Course, recipe: Recipe, budg
         return fit_head(bank, course.name, course.photos, course.train, recipe.seed, sureness=1.0)
     if method != "scratch":
         fit_head(bank, course.name, course.photos, course.train, recipe.seed)
-    body = method in ("scratch", "full")
-    if body:
-        bank.requires_grad_(True)
-    task = DomainTask(bank, course.name, course.photos, course.train, course.held, recipe, body)
+    task = DomainTask(bank, course.name, course.photos, course.train, course.held, recipe)
     train(task, recipe, None, f"{course.name}: {TITLES[method]}")
 
 

@@ -3,7 +3,8 @@
 ``x' = g(x) ⊙ x`` with ``g(x) = σ(W₂ Drop(ReLU(W₁ x)))``, W₁ of D/16 rows, no biases, as in the authors' code.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,13 @@ REDUCTION, DROPOUT, LEAST = 16, 0.7, 8
 
 
 class FeatureGate(nn.Module):
-    """Features x, (B, D) → g ⊙ x, (B, D).
+    """Features x, (B, D) → their weights g(x), (B, D).
 
     Parameters
     ----------
     dimension : D.
-    reduction, dropout, bias : of the layers in between: D / reduction units (8 at least).
+    hidden : units of the layer in between; None for the paper's D / 16 (8 at least).
+    dropout, bias : of the layers.
     start : "paper": g in (0, 1), about a half at first; "identity": g = 2σ(·) in (0, 2), exactly 1 at first, so that
         training begins with the features as they came.
     static : g is one learned vector, the same for every photo.
@@ -28,18 +30,21 @@ class FeatureGate(nn.Module):
     def __init__(
         self,
         dimension: int,
-        reduction: int = REDUCTION,
+        hidden: int | None = None,
         dropout: float = DROPOUT,
         bias: bool = False,
         start: GateStart = "paper",
         static: bool = False,
     ) -> None:
         super().__init__()
-        self.most = 2.0 if start == "identity" else 1.0
+        # Kept with the weights: they mean nothing without it.
+        self.most: Tensor
+        self.register_buffer("most", torch.tensor(2.0 if start == "identity" else 1.0))
+        self.dimension, self.is_static = dimension, static
         if static:
             self.logits = nn.Parameter(torch.zeros(dimension))
             return
-        hidden = max(dimension // reduction, LEAST)
+        hidden = hidden or units(dimension)
         last = nn.Linear(hidden, dimension, bias=bias)
         if start == "identity":
             nn.init.zeros_(last.weight)
@@ -47,10 +52,22 @@ class FeatureGate(nn.Module):
                 nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(nn.Linear(dimension, hidden, bias=bias), nn.ReLU(), nn.Dropout(dropout), last)
 
-    def weights(self, x: Tensor) -> Tensor:
-        """g(x): (B, D), or (D,) of a static gate."""
-        logits = self.layers(x) if hasattr(self, "layers") else self.logits
-        return self.most * torch.sigmoid(logits)
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The gate whose state this is. Raises KeyError, ValueError or RuntimeError for any other."""
+        if "logits" in tensors:
+            gate = cls(len(tensors["logits"]), static=True)
+        else:
+            hidden, dimension = tensors["layers.0.weight"].shape
+            gate = cls(dimension, hidden, bias="layers.0.bias" in tensors)
+        gate.load_state_dict(dict(tensors))
+        return gate
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weights(x) * x
+        logits = self.logits.expand_as(x) if self.is_static else self.layers(x)
+        return self.most * torch.sigmoid(logits)
+
+
+def units(dimension: int, reduction: int = REDUCTION) -> int:
+    """Of the layer in between, of a gate for D features."""
+    return max(dimension // reduction, LEAST)

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from manyeyes.images import RejectedPhotoWarning, check_rejected, warn_rejected
 from manyeyes.photo_classifier import LOCAL, Paths, PhotoClassifier, as_paths
 
 if TYPE_CHECKING:
-    from manyeyes.adapt.plan import Method
     from manyeyes.adapt.zoo import AdaptedZoo, Adapting
 
 
@@ -53,7 +52,7 @@ class ManyEyesClassifier(PhotoClassifier):
     max_rejected : share of unreadable photos above which fitting stops.
     features : where features are kept, a folder or a URL (see :class:`manyeyes.features.store.FeatureStore`); the
         user's cache when None. A saved model does not remember it.
-    adapt : None, or how each backbone is first adapted to the photos: parallel, lowrank or norms (see
+    adapt : None, or how each backbone is first adapted to the photos: parallel, gated, parallel+gated … (see
         :mod:`manyeyes.adapt.zoo`). Half of the photos train adapters; gate and calibration go by the others.
         With the training "joint" all of these are trained at once (see :mod:`manyeyes.adapt.joint`).
     adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.
@@ -300,8 +299,7 @@ class ManyEyesClassifier(PhotoClassifier):
     def _adapting(self) -> "Adapting":
         from manyeyes.adapt.zoo import Adapting
 
-        method = cast("Method", self.adapt)
-        return Adapting(method, self.adapt_size, self.adapt_epochs, self.adapt_flip, int(self.random_state))
+        return Adapting(self.adapt or "", self.adapt_size, self.adapt_epochs, self.adapt_flip, int(self.random_state))
 
     def _cards(self) -> tuple[Card, ...]:
         """What is looked at with: the zoo as it came, or as :meth:`adapt_zoo` left it."""

@@ -96,6 +96,40 @@ def test_every_method_and_option_reaches_the_domain(adapt, world, tmp_path, meth
     assert adapted == (set() if method == "norms" else {"mid", "late"})
 
 
+@pytest.mark.parametrize("method", ["gated", "parallel+gated", "full"])
+def test_gates_and_their_options_reach_the_domain_and_the_folded_backbone(adapt, world, tmp_path, method):
+    options = ["--method", method, "--fold", tmp_path / "net"]
+    if method != "full":
+        options += ["--gate-at", "stages", "--gate-start", "paper", "--static-gate", "--sparsity", 0.1, "--frozen", 1]
+    done = adapt(world.photos, *options)
+    assert done.status == 0, done.err
+    header = read_header(tmp_path / "d")
+    plan, recipe = header.facts["photos"]["plan"], header.facts["photos"]["recipe"]
+    assert plan["method"] == ("parallel" if "parallel" in method else "full")
+    bank, _ = load_bank(tmp_path / "d")
+    assert bool(bank["photos"].body) == ("parallel" not in method)
+    assert (recipe["auxiliary"], recipe["frozen"]) == ((0.0, 0) if method == "full" else (0.2, 1))
+    if method != "full":
+        assert (plan["gating"]["at"], plan["gating"]["start"], plan["gating"]["static"]) == ("stages", "paper", True)
+        assert recipe["sparsity"] == 0.1
+        assert set(bank["photos"].gates) == set(bank.stages)
+    (card,) = read_zoo(f"local:{tmp_path / 'net'}")
+    expected = bank.switch("photos").features(photos_of(bank)).detach().numpy()
+    found = Backbone.load(card).embed(photos_of(bank).numpy()).blocks[FINAL]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_was_published_is_trained_but_for_what_is_named(adapt, world, tmp_path):
+    done = adapt(world.photos, "--method", "gated", "--faithful", "--frozen", 1)
+    assert done.status == 0, done.err
+    recipe = read_header(tmp_path / "d").facts["photos"]["recipe"]
+    wanted = {"optimiser": "sgd", "rate": 0.01, "nesterov": False, "drifts": True, "cut": "resized", "decay": 1e-4}
+    wanted |= {"epochs": 2, "frozen": 1, "auxiliary": 0.2, "dropout": 0.5, "batch": 8, "head_rate": 1.0}
+    assert recipe | wanted == recipe
+    bank, _ = load_bank(tmp_path / "d")
+    assert not bank["photos"].head.bias.any()
+
+
 def test_the_same_command_makes_the_same_domain_also_where_no_weights_were(adapt, world, tmp_path, monkeypatch):
     assert adapt(world.photos, "--method", "lowrank").status == 0
     first = state_of(tmp_path / "d")
@@ -238,7 +272,16 @@ def test_the_folded_backbone_sees_what_the_adapted_one_sees(adapt, world, tmp_pa
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--method", "besides"], "'besides' is no method of adapting: choose from parallel, series, lowrank, norms"),
+        (
+            ["--method", "besides"],
+            "'besides' is no method of adapting: choose from parallel, series, lowrank,",
+        ),
+        (["--method", "gated+parallel"], "'gated+parallel' is no method of adapting"),
+        (["--gate-at", "map"], "--gate-at is about gates: --method gated, or …+gated"),
+        (["--sparsity", 0.1], "--sparsity is about gates"),
+        (["--method", "gated", "--gate-at", "top"], "a gate's at is one of pooled, map, stages, not 'top'"),
+        (["--faithful"], "--faithful is about gated transfer of the whole network: --method gated"),
+        (["--faithful", "--method", "gated", "--static-gate"], "--static-gate is not what was published"),
         (["--adapters", "first"], "adapters can be early, mid, late or all, not 'first'"),
         (["--rank", "big"], "a rank is a number, or like early=4,mid=8,late=16, not 'big'"),
         (["--statistics", "mine"], "statistics are source or own, not 'mine'"),
@@ -247,7 +290,7 @@ def test_the_folded_backbone_sees_what_the_adapted_one_sees(adapt, world, tmp_pa
         (["--precision", "fp8"], "precision is one of fp32, bf16, not 'fp8'"),
         (["--rate", 0], "a rate above 0"),
         (["--dropout", 1], "dropout is a share of 0 or more and below 1"),
-        (["--warm-up", -1], "warm-up, clip and decay are 0 or more"),
+        (["--warm-up", -1], "warm-up, clip, decay, auxiliary and sparsity are 0 or more"),
         (["--budget", "1.0001x"], "1.0001 times the backbone's parameters do not even do for rank 1"),
         (["--rate", "nan"], "the numbers of a recipe are finite"),
         (["--compress", 0.5], "--compress wants several domains to share something"),

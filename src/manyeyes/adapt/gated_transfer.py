@@ -1,14 +1,42 @@
 """Gated transfer (Zhu, Xue, Newsam: ACCV 2018): a gate over the features, an auxiliary classifier, and two phases."""
 
 import dataclasses
+from typing import Any
 
 from manyeyes.adapt.gating import Gating
-from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.training.recipe import Recipe
+from manyeyes.adapt.plan import METHODS, Plan
+from manyeyes.adapt.training.recipe import BODY_RATE, Recipe
+from manyeyes.errors import UnknownNameError
 
 AUXILIARY = 0.2
 # Of 100 epochs, with the backbone frozen.
 FROZEN = 21
+
+
+def plan_of(words: str, gating: Gating | None = None, **choices: Any) -> Plan:
+    """The plan that a method's name stands for: one of adapters, ``full``, or one of these with ``+gated``; ``gated``
+    alone is ``full+gated``. ``gating``, of whatever is gated, is as in the paper but for an identity start when None.
+
+    Raises UnknownNameError for any other name, and ChoiceError for choices that are none of a plan's.
+
+    >>> plan_of("gated").method, plan_of("parallel+gated").gating is None, plan_of("parallel").gating
+    ('full', False, None)
+    """
+    name, plus, more = words.partition("+")
+    is_gated = (name, plus) == ("gated", "") or more == "gated"
+    method = "full" if name == "gated" else name
+    if method not in METHODS or (name == "gated" and plus) or (plus and not is_gated):
+        known = ", ".join(METHODS)
+        raise UnknownNameError(f"{words!r} is no method of adapting: choose from {known}, gated, or one with +gated")
+    return Plan(method, gating=(gating or Gating()) if is_gated else None, **choices)
+
+
+def recipe_for(plan: Plan, recipe: Recipe) -> Recipe:
+    """The recipe, chosen with adapters in mind, as the plan wants it: a network that is trained as a whole is trained
+    at one rate, and what has gates in two phases."""
+    if plan.method == "full":
+        recipe = recipe.all_at(BODY_RATE)
+    return gated(recipe) if plan.gating else recipe
 
 
 def gated(recipe: Recipe) -> Recipe:
@@ -17,10 +45,14 @@ def gated(recipe: Recipe) -> Recipe:
     >>> gated(Recipe(epochs=30)).frozen
     6
     """
-    return dataclasses.replace(recipe, frozen=round(FROZEN / 100 * recipe.epochs), auxiliary=AUXILIARY)
+    return dataclasses.replace(recipe, frozen=_frozen(recipe.epochs), auxiliary=AUXILIARY)
 
 
-def published() -> tuple[Plan, Recipe]:
+def _frozen(epochs: int) -> int:
+    return round(FROZEN / 100 * epochs)
+
+
+def published(epochs: int = 100) -> tuple[Plan, Recipe]:
     """What the authors' code does, faithfully, with two quirks of it: the rates of new modules, declared ten times as
     high, are overwritten; and in the first phase the backbone's rate is zero, but its norms follow the batches and its
     momentum builds up.
@@ -33,7 +65,7 @@ def published() -> tuple[Plan, Recipe]:
     """
     plan = Plan("full", statistics="own", gating=Gating(start="paper"), head="random")
     recipe = Recipe(
-        epochs=100,
+        epochs=epochs,
         batch=64,
         optimiser="sgd",
         rate=0.01,
@@ -44,9 +76,10 @@ def published() -> tuple[Plan, Recipe]:
         clip=0,
         decay=1e-4,
         dropout=0.5,
-        frozen=FROZEN,
+        frozen=_frozen(epochs),
         drifts=True,
         auxiliary=AUXILIARY,
         cut="resized",
+        patience=epochs,
     )
     return plan, recipe.all_at(1.0)

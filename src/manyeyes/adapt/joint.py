@@ -4,6 +4,7 @@ mixture: what "All Together Now!" leaves for future work.
 ``f(x) = Σ_k a_k(x) softmax(U_k φ_k(x; θ_k) + b_k)`` (eqs. 3–4), where θ_k are the adapters and norms of backbone k.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def adapt_jointly(
     good = np.flatnonzero(opened[0].is_good)
     tied = together(opened[0].sha256, None if groups is None else np.asarray(groups)[good])
     course = split_off(DOMAIN, opened[0].photos, adapting.seed, tied)
-    recipe = adapting.recipe(len(course.train))
+    recipe = dataclasses.replace(adapting.recipe(len(course.train)), auxiliary=0.0)  # the mixture's is the only loss
     weights = _weights(mixture.class_weight, y[good], opened[0].photos)
     choices = [mixture.gate, str(mixture.class_weight), GATE_RATE]
     place = place_of(cards, opened[0], course, adapting, choices)

@@ -21,13 +21,14 @@ from filelock import FileLock
 from manyeyes.adapt.adapters import SERIES_STAYS
 from manyeyes.adapt.adapting import Course, adapt, open_bank, split_off, torch_net_of
 from manyeyes.adapt.fold import CARD, write_folded
-from manyeyes.adapt.plan import METHODS, Method, Plan
+from manyeyes.adapt.gated_transfer import plan_of, recipe_for
+from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.training.pixels import Opened, open_photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.start import SURENESS
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.weights import ensure_weights, weights_sha256
-from manyeyes.errors import AdaptError, ChoiceError, PhotoSourceError, UnknownNameError
+from manyeyes.errors import AdaptError, ChoiceError, PhotoSourceError
 from manyeyes.experts import Groups
 from manyeyes.experts.folds import Rows, folds, knowing_all
 from manyeyes.home import cache_home
@@ -46,34 +47,32 @@ LEAST_STEPS = 60
 class Adapting:
     """How the backbones of a zoo are adapted.
 
-    method : parallel, lowrank or norms; what series adapters do cannot be folded. size : side of the photos in pixels,
-    in training and ever after; None for each backbone's own. epochs : passes over the photos at most, or as many as
-    make 60 steps if that is more. flip : whether half of the photos are mirrored in training. seed : of everything that
-    is drawn.
+    method : see :func:`manyeyes.adapt.gated_transfer.plan_of`; what series adapters do cannot be folded. size : side of
+    the photos in pixels, in training and ever after; None for each backbone's own. epochs : passes over the photos at
+    most, or as many as make 60 steps if that is more. flip : whether half of the photos are mirrored in training.
+    seed : of everything that is drawn.
     """
 
-    method: Method = "parallel"
+    method: str = "parallel"
     size: int | None = None
     epochs: int = 10
     flip: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method == "series":
+        if self.plan.method == "series":
             raise ChoiceError(SERIES_STAYS)
-        if self.method not in METHODS:
-            known = ", ".join(method for method in METHODS if method != "series")
-            raise UnknownNameError(f"{self.method!r} is no method of adapting a zoo: choose from {known}")
         if self.epochs < 1 or (self.size is not None and self.size < 1):
             raise ChoiceError("adapting wants epochs of 1 or more, and a size in pixels above 0")
 
     @property
     def plan(self) -> Plan:
-        return Plan(self.method)
+        return plan_of(self.method)
 
     def recipe(self, photos: int) -> Recipe:
         """For so many photos to train on."""
         recipe = Recipe(epochs=self.epochs, flip=self.flip, seed=self.seed).with_steps(LEAST_STEPS, photos)
+        recipe = recipe_for(self.plan, recipe)
         return dataclasses.replace(recipe, patience=max(recipe.patience, recipe.epochs // 3))
 
 

@@ -1,7 +1,9 @@
 """``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
 
+import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,17 +21,36 @@ from manyeyes.progress import console
 if TYPE_CHECKING:
     from manyeyes.adapt.adapting import Course
     from manyeyes.adapt.bank import DomainBank
-    from manyeyes.adapt.plan import Method, Statistics
+    from manyeyes.adapt.plan import Plan
     from manyeyes.adapt.training.pixels import Photos
-    from manyeyes.adapt.training.recipe import Optimiser, Schedule, TrainingPrecision
+    from manyeyes.adapt.training.recipe import Recipe
     from manyeyes.backbones.card import Card
     from manyeyes.experts.folds import Rows
 
 # Panels of the help.
-WHAT, HOW = "What is added to the backbone", "How it is trained"
+WHAT, GATES, HOW = "What is added to the backbone", "Gates over its features", "How it is trained"
+# Options that are fields of a recipe.
+RECIPE = (
+    "epochs",
+    "batch",
+    "optimiser",
+    "rate",
+    "schedule",
+    "warm_up",
+    "clip",
+    "decay",
+    "flip",
+    "patience",
+    "precision",
+    "frozen",
+    "auxiliary",
+    "sparsity",
+    "seed",
+)
 
 
 def adapt(
+    ctx: typer.Context,
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTOS...", help="Folders with a folder for each class, or manifests.")
     ],
@@ -38,7 +59,9 @@ def adapt(
     method: Annotated[
         str,
         typer.Option(
-            rich_help_panel=WHAT, help="parallel, series or lowrank adapters; or norms: only the norms are trained."
+            rich_help_panel=WHAT,
+            help="parallel, series or lowrank adapters; norms: only these are trained; full: all weights are; gated: "
+            "full, with a gate over the features; or parallel+gated and the like.",
         ),
     ] = "parallel",
     adapters: Annotated[
@@ -67,6 +90,49 @@ def adapt(
             help="By which norms of a batch normalise in training: source, or own, which wants many photos.",
         ),
     ] = "source",
+    gate_at: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=GATES,
+            help="pooled: at the features; map: at the map that the last stage ends with; stages: after every stage.",
+        ),
+    ] = "pooled",
+    gate_start: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=GATES, help="identity: features begin as they came; paper: at about half of that."
+        ),
+    ] = "identity",
+    static_gate: Annotated[
+        bool, typer.Option("--static-gate", rich_help_panel=GATES, help="The same weights for every photo.")
+    ] = False,
+    sparsity: Annotated[
+        float, typer.Option(rich_help_panel=GATES, help="What the mean weight of a feature costs.")
+    ] = 0.0,
+    auxiliary: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=GATES,
+            help="Weight of the loss of a classifier on the penultimate stage, in training only. [default: 0.2 with "
+            "gates]",
+        ),
+    ] = None,
+    frozen: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            rich_help_panel=GATES,
+            help="Epochs in which only gates and heads are trained. [default: a fifth of them with gates]",
+        ),
+    ] = None,
+    faithful: Annotated[
+        bool,
+        typer.Option(
+            "--faithful",
+            rich_help_panel=GATES,
+            help="Gated transfer as the published code does it, quirks included; other options change it.",
+        ),
+    ] = False,
     size: Annotated[
         int | None, typer.Option(min=16, rich_help_panel=WHAT, help="Side of the photos. [default: the backbone's]")
     ] = None,
@@ -132,8 +198,7 @@ def adapt(
     from manyeyes.adapt.compress import compressed
     from manyeyes.adapt.domain_file import check_place, read_header, save_domains
     from manyeyes.adapt.fold import check_folder, write_folded
-    from manyeyes.adapt.plan import Plan, ranks_of, within_budget
-    from manyeyes.adapt.training.recipe import Recipe
+    from manyeyes.adapt.plan import within_budget
     from manyeyes.backbones.weights import weights_sha256
     from manyeyes.errors import ChoiceError
     from manyeyes.home import cache_home
@@ -144,30 +209,11 @@ def adapt(
     if into is not None:
         header = read_header(into)
         card, size = header.card, header.size
-    plan = Plan(
-        cast("Method", method),
-        ranks_of(adapters, rank),
-        statistics=cast("Statistics", statistics),
-        dropout=dropout,
-    )
-    recipe = Recipe(
-        epochs=epochs,
-        batch=batch,
-        optimiser=cast("Optimiser", optimiser),
-        rate=rate,
-        schedule=cast("Schedule", schedule),
-        warm_up=warm_up,
-        clip=clip,
-        decay=decay,
-        flip=flip,
-        patience=patience,
-        precision=cast("TrainingPrecision", precision),
-        seed=seed,
-    )
+    plan, recipe = _published(ctx) if faithful else _chosen(ctx)
     if fold is not None:
         if len(photos) > 1:
             raise ChoiceError("--fold wants one domain: adapt the backbone to one folder of photos")
-        check_folder(fold, method)
+        check_folder(fold, plan.method)
     if compress is not None and len(photos) < 2:
         raise ChoiceError("--compress wants several domains to share something")
     if into is None:
@@ -200,6 +246,56 @@ def adapt(
     if fold is not None:
         made = write_folded(bank, courses[0].name, sized, fold)
         typer.echo(f"the folded backbone is local:{fold}, with {made.dimension:,} features")
+
+
+def _chosen(ctx: typer.Context) -> "tuple[Plan, Recipe]":
+    """What the options stand for."""
+    from manyeyes.adapt.gated_transfer import plan_of, recipe_for
+    from manyeyes.adapt.gating import Gating
+    from manyeyes.adapt.plan import ranks_of
+    from manyeyes.adapt.training.recipe import Recipe
+
+    options = ctx.params
+    gating = Gating(options["gate_at"], start=options["gate_start"], static=options["static_gate"])
+    plan = plan_of(
+        options["method"],
+        gating,
+        ranks=ranks_of(options["adapters"], options["rank"]),
+        statistics=options["statistics"],
+        dropout=options["dropout"],
+    )
+    if plan.gating is None:
+        _refuse(ctx, ("gate_at", "gate_start", "static_gate", "sparsity"), "is about gates: --method gated, or …+gated")
+    known = {name: options[name] for name in RECIPE if options[name] is not None or name == "decay"}
+    recipe = recipe_for(plan, Recipe(**known))
+    return plan, dataclasses.replace(recipe, **_given(ctx, RECIPE))
+
+
+def _published(ctx: typer.Context) -> "tuple[Plan, Recipe]":
+    """Gated transfer as its authors' code does it, but for what is named on the command line."""
+    from manyeyes.adapt.gated_transfer import published
+    from manyeyes.errors import ChoiceError
+
+    if ctx.params["method"] != "gated":
+        raise ChoiceError("--faithful is about gated transfer of the whole network: --method gated")
+    _refuse(ctx, ("gate_at", "gate_start", "static_gate", "statistics", "dropout"), "is not what was published")
+    changes = _given(ctx, RECIPE)
+    plan, recipe = published(changes.get("epochs", 100))
+    return plan, dataclasses.replace(recipe, **changes)
+
+
+def _given(ctx: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """Those of some options that are named on the command line."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    # By name: some versions of typer bring their own click, and others use that which is installed.
+    return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _refuse(ctx: typer.Context, names: Iterable[str], reason: str) -> None:
+    from manyeyes.errors import ChoiceError
+
+    for name in _given(ctx, names):
+        raise ChoiceError(f"--{name.replace('_', '-')} {reason}")
 
 
 def _courses(

@@ -69,7 +69,8 @@ def fit(
         str | None,
         typer.Option(
             rich_help_panel=ADAPTING,
-            help="First adapt each backbone to half of the photos, by parallel or lowrank adapters, or norms alone.",
+            help="First adapt each backbone to half of the photos: by parallel or lowrank adapters, norms alone, full "
+            "for all weights, gated, or parallel+gated.",
         ),
     ] = None,
     joint: Annotated[

@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 
 from manyeyes.adapt.adapting import Course, adapt, open_bank
 from manyeyes.adapt.bank import DomainBank
-from manyeyes.adapt.gated_transfer import gated, published
+from manyeyes.adapt.gated_transfer import AUXILIARY, first_phase, published
 from manyeyes.adapt.gating import Gating
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.training.pixels import open_photos
@@ -33,35 +33,40 @@ from manyeyes.study.decathlon.domains import DomainPhotos, read_domains
 from manyeyes.threads import cores, one_thread
 
 LEAST_STEPS = 60
+Change = Callable[[Recipe], Recipe]
 FULL, GATED = Plan("full"), Plan("full", gating=Gating())
 STATIC = Plan("full", gating=Gating(static=True))
 
 
-def plain(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(gated(recipe), auxiliary=0.0)
+def with_auxiliary(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, auxiliary=AUXILIARY)
 
 
-def as_published(plan: Plan, auxiliary: bool) -> tuple[Plan, Callable[[Recipe], Recipe]]:
-    theirs, recipe = published()
+def in_two_phases(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(with_auxiliary(recipe), frozen=first_phase(recipe.epochs))
+
+
+def as_published(gated: bool) -> tuple[Plan, Change]:
+    plan, _ = published()
 
     def of(ours: Recipe) -> Recipe:
-        same = {"epochs": ours.epochs, "frozen": round(recipe.frozen / recipe.epochs * ours.epochs), "seed": ours.seed}
-        changes = same | {"flip": ours.flip} | ({} if auxiliary else {"auxiliary": 0.0})
-        return dataclasses.replace(recipe, **changes)
+        _, theirs = published(ours.epochs)
+        return dataclasses.replace(theirs, seed=ours.seed, flip=ours.flip, auxiliary=AUXILIARY if gated else 0.0)
 
-    return dataclasses.replace(theirs, gating=plan.gating and theirs.gating), of
+    return dataclasses.replace(plan, gating=plan.gating if gated else None), of
 
 
 # What is trained, by its name: a plan, and what becomes of the recipe.
-VARIANTS: dict[str, tuple[Plan, Callable[[Recipe], Recipe]]] = {
-    "fine-tuning": (FULL, plain),
-    "+ gate": (GATED, plain),
-    "+ auxiliary": (FULL, gated),
-    "+ gate + auxiliary": (GATED, gated),
-    "+ static gate": (STATIC, plain),
-    "+ static gate + auxiliary": (STATIC, gated),
-    "published recipe": as_published(FULL, auxiliary=False),
-    "published recipe, gate + auxiliary": as_published(GATED, auxiliary=True),
+VARIANTS: dict[str, tuple[Plan, Change]] = {
+    "fine-tuning": (FULL, lambda recipe: recipe),
+    "+ gate": (GATED, lambda recipe: recipe),
+    "+ auxiliary": (FULL, with_auxiliary),
+    "+ gate + auxiliary": (GATED, with_auxiliary),
+    "+ static gate": (STATIC, lambda recipe: recipe),
+    "+ static gate + auxiliary": (STATIC, with_auxiliary),
+    "+ gate + auxiliary, two phases": (GATED, in_two_phases),
+    "published recipe, fine-tuning": as_published(gated=False),
+    "published recipe, gate + auxiliary": as_published(gated=True),
 }
 EXPERTS = {
     "softmax on frozen features": SoftmaxRegression(),
@@ -70,7 +75,7 @@ EXPERTS = {
 }
 # Whom each is measured against.
 RIVALS = {name: "fine-tuning" for name in VARIANTS if name.startswith("+")} | {
-    "published recipe, gate + auxiliary": "published recipe",
+    "published recipe, gate + auxiliary": "published recipe, fine-tuning",
     "gated softmax": "softmax on frozen features",
     "gated softmax, static": "softmax on frozen features",
 }

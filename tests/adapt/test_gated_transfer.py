@@ -14,7 +14,7 @@ from manyeyes.adapt.adapting import Course, adapt, open_bank
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.domain_file import load_domains, save_domains
 from manyeyes.adapt.fold import write_folded
-from manyeyes.adapt.gated_transfer import gated, published
+from manyeyes.adapt.gated_transfer import first_phase, published, recipe_for
 from manyeyes.adapt.gating import Gating
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.training.in_training import InTraining, auxiliary_head, penultimate
@@ -353,15 +353,11 @@ def test_the_faithful_recipe_trains_with_the_quirks_of_the_published_code():
     assert not domain.head.bias.any()
 
 
-def test_two_phases_are_a_fifth_and_the_rest():
-    recipe = gated(Recipe(epochs=10))
-    assert (recipe.frozen, recipe.auxiliary, recipe.drifts) == (2, 0.2, False)
-
-
 def test_gated_transfer_learns(tmp_path):
     bank = bank_of()
     bank.requires_grad_(False)
-    recipe = gated(dataclasses.replace(RECIPE, epochs=8, rate=0.02))
+    recipe = recipe_for(plan_all(), dataclasses.replace(RECIPE, epochs=8, rate=0.02))
+    recipe = dataclasses.replace(recipe, frozen=first_phase(8), auxiliary=0.2)
     training = adapt(bank, [Course("one", some_photos(48), np.arange(36), np.arange(36, 48))], plan_all(), recipe)
     assert training.held.accuracy > 0.9
 

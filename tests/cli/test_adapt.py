@@ -98,9 +98,9 @@ def test_every_method_and_option_reaches_the_domain(adapt, world, tmp_path, meth
 
 @pytest.mark.parametrize("method", ["gated", "parallel+gated", "full"])
 def test_gates_and_their_options_reach_the_domain_and_the_folded_backbone(adapt, world, tmp_path, method):
-    options = ["--method", method, "--fold", tmp_path / "net"]
+    options = ["--method", method, "--fold", tmp_path / "net", "--auxiliary", 0.2, "--frozen", 1]
     if method != "full":
-        options += ["--gate-at", "stages", "--gate-start", "paper", "--static-gate", "--sparsity", 0.1, "--frozen", 1]
+        options += ["--gate-at", "stages", "--gate-start", "paper", "--static-gate", "--sparsity", 0.1]
     done = adapt(world.photos, *options)
     assert done.status == 0, done.err
     header = read_header(tmp_path / "d")
@@ -108,7 +108,8 @@ def test_gates_and_their_options_reach_the_domain_and_the_folded_backbone(adapt,
     assert plan["method"] == ("parallel" if "parallel" in method else "full")
     bank, _ = load_bank(tmp_path / "d")
     assert bool(bank["photos"].body) == ("parallel" not in method)
-    assert (recipe["auxiliary"], recipe["frozen"]) == ((0.0, 0) if method == "full" else (0.2, 1))
+    assert (recipe["auxiliary"], recipe["frozen"]) == (0.2, 1)
+    assert recipe["body_rate"] == 0.15
     if method != "full":
         assert (plan["gating"]["at"], plan["gating"]["start"], plan["gating"]["static"]) == ("stages", "paper", True)
         assert recipe["sparsity"] == 0.1
@@ -279,6 +280,8 @@ def test_the_folded_backbone_sees_what_the_adapted_one_sees(adapt, world, tmp_pa
         (["--method", "gated+parallel"], "'gated+parallel' is no method of adapting"),
         (["--gate-at", "map"], "--gate-at is about gates: --method gated, or …+gated"),
         (["--sparsity", 0.1], "--sparsity is about gates"),
+        (["--method", "full", "--budget", "1.1x"], "--budget is about adapters"),
+        (["--method", "gated", "--rank", "3"], "--rank is about adapters"),
         (["--method", "gated", "--gate-at", "top"], "a gate's at is one of pooled, map, stages, not 'top'"),
         (["--faithful"], "--faithful is about gated transfer of the whole network: --method gated"),
         (["--faithful", "--method", "gated", "--static-gate"], "--static-gate is not what was published"),

@@ -1,6 +1,5 @@
 """Gated transfer (Zhu, Xue, Newsam: ACCV 2018): a gate over the features, an auxiliary classifier, and two phases."""
 
-import dataclasses
 from typing import Any
 
 from manyeyes.adapt.gating import Gating
@@ -33,22 +32,16 @@ def plan_of(words: str, gating: Gating | None = None, **choices: Any) -> Plan:
 
 def recipe_for(plan: Plan, recipe: Recipe) -> Recipe:
     """The recipe, chosen with adapters in mind, as the plan wants it: a network that is trained as a whole is trained
-    at one rate, and what has gates in two phases."""
-    if plan.method == "full":
-        recipe = recipe.all_at(BODY_RATE)
-    return gated(recipe) if plan.gating else recipe
+    at one rate."""
+    return recipe.all_at(BODY_RATE) if plan.method == "full" else recipe
 
 
-def gated(recipe: Recipe) -> Recipe:
-    """The same recipe in two phases, with an auxiliary classifier. What is frozen at first stays as it is, bit for bit.
+def first_phase(epochs: int) -> int:
+    """Of so many epochs, those in which the authors' code leaves the backbone as it is.
 
-    >>> gated(Recipe(epochs=30)).frozen
-    6
+    >>> first_phase(100), first_phase(10)
+    (21, 2)
     """
-    return dataclasses.replace(recipe, frozen=_frozen(recipe.epochs), auxiliary=AUXILIARY)
-
-
-def _frozen(epochs: int) -> int:
     return round(FROZEN / 100 * epochs)
 
 
@@ -76,7 +69,7 @@ def published(epochs: int = 100) -> tuple[Plan, Recipe]:
         clip=0,
         decay=1e-4,
         dropout=0.5,
-        frozen=_frozen(epochs),
+        frozen=first_phase(epochs),
         drifts=True,
         auxiliary=AUXILIARY,
         cut="resized",

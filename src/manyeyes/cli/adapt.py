@@ -110,21 +110,20 @@ def adapt(
         float, typer.Option(rich_help_panel=GATES, help="What the mean weight of a feature costs.")
     ] = 0.0,
     auxiliary: Annotated[
-        float | None,
+        float,
         typer.Option(
             rich_help_panel=GATES,
-            help="Weight of the loss of a classifier on the penultimate stage, in training only. [default: 0.2 with "
-            "gates]",
+            help="Weight of the loss of a classifier on the penultimate stage, in training only; 0.2 as published.",
         ),
-    ] = None,
+    ] = 0.0,
     frozen: Annotated[
-        int | None,
+        int,
         typer.Option(
             min=0,
             rich_help_panel=GATES,
-            help="Epochs in which only gates and heads are trained. [default: a fifth of them with gates]",
+            help="Epochs at first in which only gates and heads are trained; a fifth of them as published.",
         ),
-    ] = None,
+    ] = 0,
     faithful: Annotated[
         bool,
         typer.Option(
@@ -264,11 +263,11 @@ def _chosen(ctx: typer.Context) -> "tuple[Plan, Recipe]":
         statistics=options["statistics"],
         dropout=options["dropout"],
     )
+    if plan.method == "full":
+        _refuse(ctx, ("adapters", "rank", "budget", "dropout"), "is about adapters, and a method that has them")
     if plan.gating is None:
         _refuse(ctx, ("gate_at", "gate_start", "static_gate", "sparsity"), "is about gates: --method gated, or …+gated")
-    known = {name: options[name] for name in RECIPE if options[name] is not None or name == "decay"}
-    recipe = recipe_for(plan, Recipe(**known))
-    return plan, dataclasses.replace(recipe, **_given(ctx, RECIPE))
+    return plan, recipe_for(plan, Recipe(**{name: options[name] for name in RECIPE}))
 
 
 def _published(ctx: typer.Context) -> "tuple[Plan, Recipe]":

@@ -55,7 +55,7 @@ class Method:
 
 
 UNIFORM, ORACLE, AUTO = "mixture-uniform", "oracle", "auto"
-SINGLE_EXPERTS = ("softmax", "linear-svm", "kernel-ridge")
+SINGLE_EXPERTS = ("softmax", "gated", "linear-svm", "kernel-ridge")
 CONCATENATIONS = {
     "concat+softmax": "",
     "concat+raw+svm": "all + SVM",

@@ -107,8 +107,8 @@ class Recipe:
         return dataclasses.replace(self, epochs=max(self.epochs, -(-least // steps)))
 
     def all_at(self, share: float) -> "Recipe":
-        """The same for a network that is trained as a whole: everything at one rate, this share of the adapters'."""
-        return dataclasses.replace(self, norm_rate=share, body_rate=share, gate_rate=share, head_rate=share)
+        """The same for a network that is trained as a whole: all of it at one rate, this share of the adapters'."""
+        return dataclasses.replace(self, norm_rate=share, body_rate=share, head_rate=share)
 
     def rate_at(self, epoch: float) -> float:
         """The rate of the step that ends after so many epochs, whole or not.

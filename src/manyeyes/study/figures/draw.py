@@ -6,9 +6,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from manyeyes.experts.gated import GatedSoftmax
 from manyeyes.features.table import FeatureTable
 from manyeyes.study.agreement import disagreement
 from manyeyes.study.confusion import most_confused
+from manyeyes.study.feature_gate import read_gate
 from manyeyes.study.figures.accuracy import draw_accuracy
 from manyeyes.study.figures.agreement import draw_disagreement, draw_kappa, draw_rescue
 from manyeyes.study.figures.captions import (
@@ -29,9 +31,10 @@ from manyeyes.study.figures.classes import (
     draw_gate_weights,
     explained,
 )
+from manyeyes.study.figures.gate import draw_gate, gate_text
 from manyeyes.study.figures.pair import draw_pair
 from manyeyes.study.figures.style import house_style, save
-from manyeyes.study.methods import AUTO, Kind
+from manyeyes.study.methods import AUTO, Kind, single
 from manyeyes.study.outcomes import Outcomes
 
 # Fusions that stand beside the backbones in figures on classes: the paper's gates, and ours.
@@ -82,6 +85,7 @@ def draw_all(outcomes: Outcomes, table: FeatureTable, paths: Sequence[str], titl
             _show_classes(wall, outcomes, backbones, title)
             _show_pair(wall, outcomes, backbones, table, paths, title)
         _show_shares(wall, outcomes, title)
+        _show_gates(wall, outcomes, table, paths, title)
     return Gallery(tuple(wall.drawn), tuple(wall.left_out))
 
 
@@ -143,6 +147,29 @@ def _show_pair(
         return
     heading = "The most confused pair of classes (the paper's fig. 6)"
     wall.show("confused-pair", heading, PAIR_TEXT, draw_pair(outcomes, pair, backbones, table, paths, title))
+
+
+def _show_gates(wall: _Hanging, outcomes: Outcomes, table: FeatureTable, paths: Sequence[str], title: str) -> None:
+    """The feature gate of that backbone to which it gives most, trained on all photos."""
+    accuracy = {one.method.name: one.mean("accuracy") for one in outcomes.results() if one.scores}
+    gains = {
+        name: accuracy[name] - accuracy[plain]
+        for name in outcomes.names(Kind.SINGLE)
+        if outcomes.method(name).expert == "gated"
+        and (plain := single(outcomes.method(name).backbone, "softmax").name) in accuracy
+    }
+    if not gains:
+        return
+    name = max(gains, key=lambda name: gains[name])
+    block, columns = outcomes.method(name).backbone, table.blocks[outcomes.method(name).backbone]
+    gated = GatedSoftmax((columns.shape[1],)).fit(columns, outcomes.labels, outcomes.groups)
+    if not gated.epochs_:
+        return wall.leave_out(
+            f"the feature gate of {block}", "it stays at 1, where a gate stays without evidence of a gain"
+        )
+    reading = read_gate(gated.gate_weights(columns), outcomes.labels)
+    figure = draw_gate(reading, outcomes.classes, paths, f"What the feature gate of {block} lets through · {title}")
+    wall.show(f"feature-gate-{block}", f"The feature gate of {block}", gate_text(reading, outcomes.classes), figure)
 
 
 def _show_shares(wall: _Hanging, outcomes: Outcomes, title: str) -> None:

@@ -6,16 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from PIL import Image, ImageOps
 
 from manyeyes.features.table import FeatureTable
-from manyeyes.images import Photo, open_photo
 from manyeyes.study.confusion import ConfusedPair, feature_map, mapped_photos
-from manyeyes.study.figures.style import BLUE, FAINT, GREY, VERMILION, bare, name_rows, new_figure, short
+from manyeyes.study.figures.photos import show_photo
+from manyeyes.study.figures.style import BLUE, FAINT, VERMILION, bare, name_rows, new_figure, short
 from manyeyes.study.outcomes import Outcomes
 
 EXAMPLES = 5
-SIDE = 160  # pixels
 MAPS_IN_A_ROW = 4
 # Fewer photos than this make no map.
 FEWEST_MAPPED = 8
@@ -54,14 +52,7 @@ def _photos(part: SubFigure, outcomes: Outcomes, pair: ConfusedPair, paths: Sequ
         for axes in line:
             axes.axis("off")
         for axes, photo in zip(line, photos, strict=False):
-            axes.imshow(_open(paths[photo]))
-
-
-def _open(path: str) -> npt.NDArray[np.uint8]:
-    """The photo's middle square; grey where its file has gone since the backbones saw it."""
-    photo = open_photo(path)
-    image = Image.fromarray(photo.image) if isinstance(photo, Photo) else Image.new("RGB", (SIDE, SIDE), GREY)
-    return np.asarray(ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.LANCZOS))
+            show_photo(axes, paths[photo])
 
 
 def _said(part: SubFigure, outcomes: Outcomes, pair: ConfusedPair, names: Sequence[str]) -> None:

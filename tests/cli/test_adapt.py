@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from child import Child
+from PIL import Image
 from small_world import write_photos
 
 from manyeyes.adapt.adapting import load_bank
@@ -118,6 +119,15 @@ def test_gates_and_their_options_reach_the_domain_and_the_folded_backbone(adapt,
     expected = bank.switch("photos").features(photos_of(bank)).detach().numpy()
     found = Backbone.load(card).embed(photos_of(bank).numpy()).blocks[FINAL]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_gate_says_is_drawn_and_told(adapt, world, tmp_path):
+    done = adapt(world.photos, "--method", "parallel+gated", "--figure", tmp_path / "gate.svg")
+    assert done.status == 0, done.err
+    assert f"Drawn in {tmp_path / 'gate.svg'}" in done.out
+    assert "Weights of a gate over the features, on the mean over photos between " in done.out
+    with Image.open(tmp_path / "gate.png") as image:
+        assert image.size[0] > 1000
 
 
 def test_what_was_published_is_trained_but_for_what_is_named(adapt, world, tmp_path):
@@ -280,6 +290,11 @@ def test_the_folded_backbone_sees_what_the_adapted_one_sees(adapt, world, tmp_pa
         (["--method", "gated+parallel"], "'gated+parallel' is no method of adapting"),
         (["--gate-at", "map"], "--gate-at is about gates: --method gated, or …+gated"),
         (["--sparsity", 0.1], "--sparsity is about gates"),
+        (["--figure", "gate.svg"], "--figure draws the gate over the features of one domain: --method gated"),
+        (
+            ["--figure", "gate.svg", "--method", "gated", "--gate-at", "map"],
+            "--figure draws the gate over the features",
+        ),
         (["--method", "full", "--budget", "1.1x"], "--budget is about adapters"),
         (["--method", "gated", "--rank", "3"], "--rank is about adapters"),
         (["--method", "gated", "--gate-at", "top"], "a gate's at is one of pooled, map, stages, not 'top'"),

@@ -152,9 +152,21 @@ class DomainBank(nn.Module):
 
     def features(self, framed: Tensor) -> Tensor:
         """Features (B, D) as the domain in use sees them, or the backbone by itself."""
-        features: Tensor = self._whole(framed)[FEATURES]
-        features = features.to(next(self._whole.parameters()).dtype)  # mixed precision ends here
+        features = self._ungated(framed)
         return features if self._active is None else self[self._active].weighed(features)
+
+    def feature_weights(self, framed: Tensor) -> Tensor:
+        """What the gate over the features of the domain in use weighs them by: (B, D). Raises AdaptError where there is
+        none."""
+        gate = None if self._active is None else self[self._active].gates.get(POOLED)
+        if gate is None:
+            raise AdaptError(f"{self._active or 'the backbone'} has no gate over its features")
+        weights: Tensor = gate(self._ungated(framed))
+        return weights
+
+    def _ungated(self, framed: Tensor) -> Tensor:
+        features: Tensor = self._whole(framed)[FEATURES]
+        return features.to(next(self._whole.parameters()).dtype)  # mixed precision ends here
 
     def train(self, mode: bool = True) -> Self:
         """As of any module; but the backbone's own norms never train: their running statistics stay what they are."""

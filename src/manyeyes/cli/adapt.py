@@ -1,12 +1,12 @@
 """``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
 
-import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manyeyes.cli.adapt_plan import chosen, published
+from manyeyes.cli.gate_figure import check_figure, draw
 from manyeyes.cli.options import (
     AcceptUndeclared,
     MaxRejected,
@@ -21,32 +21,12 @@ from manyeyes.progress import console
 if TYPE_CHECKING:
     from manyeyes.adapt.adapting import Course
     from manyeyes.adapt.bank import DomainBank
-    from manyeyes.adapt.plan import Plan
     from manyeyes.adapt.training.pixels import Photos
-    from manyeyes.adapt.training.recipe import Recipe
     from manyeyes.backbones.card import Card
     from manyeyes.experts.folds import Rows
 
 # Panels of the help.
 WHAT, GATES, HOW = "What is added to the backbone", "Gates over its features", "How it is trained"
-# Options that are fields of a recipe.
-RECIPE = (
-    "epochs",
-    "batch",
-    "optimiser",
-    "rate",
-    "schedule",
-    "warm_up",
-    "clip",
-    "decay",
-    "flip",
-    "patience",
-    "precision",
-    "frozen",
-    "auxiliary",
-    "sparsity",
-    "seed",
-)
 
 
 def adapt(
@@ -132,6 +112,12 @@ def adapt(
             help="Gated transfer as the published code does it, quirks included; other options change it.",
         ),
     ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=GATES, help="Draw what the gate over the features says, as this .svg and a .png beside it."
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, rich_help_panel=WHAT, help="Side of the photos. [default: the backbone's]")
     ] = None,
@@ -208,11 +194,13 @@ def adapt(
     if into is not None:
         header = read_header(into)
         card, size = header.card, header.size
-    plan, recipe = _published(ctx) if faithful else _chosen(ctx)
+    plan, recipe = published(ctx) if faithful else chosen(ctx)
     if fold is not None:
         if len(photos) > 1:
             raise ChoiceError("--fold wants one domain: adapt the backbone to one folder of photos")
         check_folder(fold, plan.method)
+    if figure is not None:
+        check_figure(figure, plan, len(photos))
     if compress is not None and len(photos) < 2:
         raise ChoiceError("--compress wants several domains to share something")
     if into is None:
@@ -221,7 +209,7 @@ def adapt(
     else:
         bank, sized = load_bank(into, accept_undeclared_licence)
         facts = dict(header.facts)
-    courses, judged = _courses(photos, sized, set(bank.names), seed, max_rejected)
+    courses, judged, paths = _courses(photos, sized, set(bank.names), seed, max_rejected)
     if multiple is not None:
         plan = within_budget(plan, bank.sites, multiple, bank.backbone_size(), bank.norms_size())
     checkpoints = cache_home() / "training"
@@ -242,65 +230,17 @@ def adapt(
     typer.echo(
         f"{_names(bank)} saved in {output}: {bank.multiple():.3f} times the parameters of {card.name}, heads aside"
     )
+    if figure is not None:
+        draw(bank, courses[0], paths[courses[0].name], card.name, figure)
     if fold is not None:
         made = write_folded(bank, courses[0].name, sized, fold)
         typer.echo(f"the folded backbone is local:{fold}, with {made.dimension:,} features")
 
 
-def _chosen(ctx: typer.Context) -> "tuple[Plan, Recipe]":
-    """What the options stand for."""
-    from manyeyes.adapt.gated_transfer import plan_of, recipe_for
-    from manyeyes.adapt.gating import Gating
-    from manyeyes.adapt.plan import ranks_of
-    from manyeyes.adapt.training.recipe import Recipe
-
-    options = ctx.params
-    gating = Gating(options["gate_at"], start=options["gate_start"], static=options["static_gate"])
-    plan = plan_of(
-        options["method"],
-        gating,
-        ranks=ranks_of(options["adapters"], options["rank"]),
-        statistics=options["statistics"],
-        dropout=options["dropout"],
-    )
-    if plan.method == "full":
-        _refuse(ctx, ("adapters", "rank", "budget", "dropout"), "is about adapters, and a method that has them")
-    if plan.gating is None:
-        _refuse(ctx, ("gate_at", "gate_start", "static_gate", "sparsity"), "is about gates: --method gated, or …+gated")
-    return plan, recipe_for(plan, Recipe(**{name: options[name] for name in RECIPE}))
-
-
-def _published(ctx: typer.Context) -> "tuple[Plan, Recipe]":
-    """Gated transfer as its authors' code does it, but for what is named on the command line."""
-    from manyeyes.adapt.gated_transfer import published
-    from manyeyes.errors import ChoiceError
-
-    if ctx.params["method"] != "gated":
-        raise ChoiceError("--faithful is about gated transfer of the whole network: --method gated")
-    _refuse(ctx, ("gate_at", "gate_start", "static_gate", "statistics", "dropout"), "is not what was published")
-    changes = _given(ctx, RECIPE)
-    plan, recipe = published(changes.get("epochs", 100))
-    return plan, dataclasses.replace(recipe, **changes)
-
-
-def _given(ctx: typer.Context, names: Iterable[str]) -> dict[str, Any]:
-    """Those of some options that are named on the command line."""
-    sources = {name: ctx.get_parameter_source(name) for name in names}
-    # By name: some versions of typer bring their own click, and others use that which is installed.
-    return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-
-
-def _refuse(ctx: typer.Context, names: Iterable[str], reason: str) -> None:
-    from manyeyes.errors import ChoiceError
-
-    for name in _given(ctx, names):
-        raise ChoiceError(f"--{name.replace('_', '-')} {reason}")
-
-
 def _courses(
     sources: list[str], card: "Card", taken: set[str], seed: int, max_rejected: float
-) -> "tuple[list[Course], dict[str, Photos]]":
-    """What each domain learns from; and, of those that have a split ``test``, the photos of that."""
+) -> "tuple[list[Course], dict[str, Photos], dict[str, tuple[str, ...]]]":
+    """What each domain learns from; of those that have a split ``test``, the photos of that; and the paths of all."""
 
     from manyeyes.adapt.adapting import Course, split_off
     from manyeyes.adapt.training.pixels import open_photos
@@ -309,6 +249,7 @@ def _courses(
 
     courses: list[Course] = []
     judged: dict[str, Photos] = {}
+    paths: dict[str, tuple[str, ...]] = {}
     for source in sources:
         place = Path(source)
         name = (place.name if place.is_dir() else place.stem) or place.resolve().name
@@ -325,7 +266,7 @@ def _courses(
         good = found.select(opened.is_good)
         (good if good.splits is None else good.split("train")).require_classes(2)
         groups = together(opened.sha256, good.groups)
-        photos = opened.photos
+        photos, paths[name] = opened.photos, good.paths
         rows = {split: _rows(good.splits, split) for split in ("train", "val", "test")}
         if good.splits is None:
             courses.append(split_off(name, photos, seed, groups))
@@ -341,7 +282,7 @@ def _courses(
             f"{len(course.held):,} to stop by, {len(rows['test']):,} to judge by in the end",
             soft_wrap=True,
         )
-    return courses, judged
+    return courses, judged, paths
 
 
 def _rows(splits: tuple[str, ...] | None, name: str) -> "Rows":

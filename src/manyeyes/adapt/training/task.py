@@ -221,6 +221,12 @@ def features(bank: DomainBank, name: str | None, photos: Photos, rows: Rows) -> 
     return _looked(bank, name, photos, rows, bank.features)
 
 
+@torch.inference_mode()
+def feature_weights(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> Tensor:
+    """What a domain's gate weighs the features of the middles of some photos by: (B, D)."""
+    return _looked(bank, name, photos, rows, bank.feature_weights)
+
+
 def score(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> Score:
     """How good a domain is on some photos."""
     log_proba, labels = log_probabilities(bank, name, photos, rows), torch.from_numpy(photos.labels[rows])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from manyeyes.backbones.engines.torch_engine import TorchEncoder
 from manyeyes.backbones.nets import NETS
 from manyeyes.backbones.nets.gated import gated_state
 from manyeyes.backbones.nets.torch_net import TorchNet
-from manyeyes.backbones.nets.whole import FEATURES, WholeNet
+from manyeyes.backbones.nets.whole import FEATURES, Headed, WholeNet
 from manyeyes.backbones.preprocess import frame
 from manyeyes.backbones.second_order.generated import generated_photos
 from manyeyes.backbones.sources import sha256_of
@@ -52,22 +53,25 @@ def write_folded(bank: DomainBank, name: str, card: Card, folder: Path) -> Card:
     does, or the folder is not free.
     """
     check_folder(folder)
-    plain = dataclasses.replace(
-        card, name=folder.name, source=f"local:{WEIGHTS}", labels=None, sha256=None, reference=(), bf16_checked=False
-    )
-    net = NETS[card.net]()
-    assert isinstance(net, TorchNet)
     bank.cpu().double()
     try:
         state = folded_state(bank, name)
-        network = net.network_for(plain, state).eval()
-        folded = WholeNet(network, card.preprocessing).eval()
-        network.double().load_state_dict({key: state[key] for key in network.state_dict()})
-        _check_same(bank, name, folded, card)
+        _check_same(bank, name, _built(_plain(card, folder), state), card)
     finally:
         bank.float()  # what was single before comes back as it was
-    network.float()
-    numbers = reference_numbers(plain, TorchEncoder(folded)).round(5).tolist()
+    return write_backbone(state, card, folder)
+
+
+def write_backbone(state: Mapping[str, Tensor], card: Card, folder: Path) -> Card:
+    """Write a network as ``folder``: that whose state this is, made from the backbone of ``card``, on the processor.
+
+    A source head is left behind. Returns its card. Raises AdaptError when the folder is not free.
+    """
+    check_folder(folder)
+    plain = _plain(card, folder)
+    network = _built(plain, state).float()
+    encoder = TorchEncoder(WholeNet(network, card.preprocessing).eval())
+    numbers = reference_numbers(plain, encoder).round(5).tolist()
     try:
         with written_whole(folder) as hidden:
             hidden.mkdir()
@@ -79,6 +83,23 @@ def write_folded(bank: DomainBank, name: str, card: Card, folder: Path) -> Card:
     return Card.from_file(folder / CARD)
 
 
+def _plain(card: Card, folder: Path) -> Card:
+    """The card of a network in ``folder`` that was made from that of another card, as far as it is known by then."""
+    return dataclasses.replace(
+        card, name=folder.name, source=f"local:{WEIGHTS}", labels=None, sha256=None, reference=(), bf16_checked=False
+    )
+
+
+def _built(plain: Card, state: Mapping[str, Tensor]) -> Headed:
+    """The network of a state, in the precision of its tensors."""
+    net = NETS[plain.net]()
+    assert isinstance(net, TorchNet)
+    network = net.network_for(plain, state).eval()
+    network.to(next(iter(state.values())).dtype)
+    network.load_state_dict({key: state[key] for key in network.state_dict()})
+    return network
+
+
 def check_folder(folder: Path, method: str = "parallel") -> None:
     """Raise AdaptError for a folder that is not free, or a method whose adapters cannot be folded."""
     if method == "series":
@@ -88,7 +109,8 @@ def check_folder(folder: Path, method: str = "parallel") -> None:
 
 
 @torch.inference_mode()
-def _check_same(bank: DomainBank, name: str, folded: WholeNet, card: Card) -> None:
+def _check_same(bank: DomainBank, name: str, network: Headed, card: Card) -> None:
+    folded = WholeNet(network, card.preprocessing).eval()
     photos = np.stack([frame(photo, *card.preprocessing.framing) for photo in generated_photos(4)])
     was_training = bank.training
     with bank.using(name):

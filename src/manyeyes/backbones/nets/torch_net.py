@@ -16,6 +16,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines import Job, find_engine
 from manyeyes.backbones.nets import FINAL, PLAIN, SECOND_ORDER, Encoder, Precision, Run
 from manyeyes.backbones.nets.gated import INNER, Gated, gates_among
+from manyeyes.backbones.nets.smaller import shrink_to
 from manyeyes.backbones.nets.whole import Headed, WholeNet
 from manyeyes.backbones.second_order.tap import VERSION, SecondOrderTap
 from manyeyes.errors import CardError
@@ -49,10 +50,15 @@ class TorchNet(ABC):
         return state if state.keys() == self.network_for(card, state).state_dict().keys() else None
 
     def network_for(self, card: Card, state: Mapping[str, Tensor]) -> Headed:
-        """The architecture that a state is of: with feature gates, when there are any in it. Raises CardError."""
+        """The architecture that a state is of: as small as that is, and with feature gates, when there are any in it.
+
+        Raises CardError for gates of another network.
+        """
         gates = gates_among(state)
         if not gates:
-            return self.build(card)
+            network = self.build(card)
+            shrink_to(network, state)
+            return network
         inner = {name.removeprefix(INNER): tensor for name, tensor in state.items() if name.startswith(INNER)}
         try:
             return Gated(self.network_for(card, inner), gates)

@@ -1,0 +1,112 @@
+"""The blocks of a network that could be smaller, and what within each could be left out.
+
+Known are timm's families of blocks: residual (ResNet), inverted residual (EfficientNet, MobileNet), transformers' (ViT)
+and ConvNeXt's. A block of another kind stays as it is.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.backbones.nets.whole import WholeNet
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Channels that only one block knows of. makers : layers that give them. along : layers that treat each by itself
+    (norms, depthwise convolutions). takers : layers that are given them. By dotted names, within the block at first."""
+
+    makers: Names
+    along: Names
+    takers: Names
+
+    def within(self, block: str) -> "Hidden":
+        """The same by names within the network."""
+        return Hidden(*(tuple(f"{block}.{name}" for name in names) for names in (self.makers, self.along, self.takers)))
+
+
+# By the class of a block. What a network's block lacks of these (squeeze-and-excite, mostly) is left out.
+HIDDEN: dict[str, tuple[Hidden, ...]] = {
+    "BasicBlock": (Hidden(("conv1",), ("bn1",), ("conv2",)),),
+    "Bottleneck": (Hidden(("conv1",), ("bn1",), ("conv2",)), Hidden(("conv2",), ("bn2",), ("conv3",))),
+    "InvertedResidual": (
+        Hidden(("conv_pw", "se.conv_expand"), ("bn1", "conv_dw", "bn2"), ("se.conv_reduce", "conv_pwl")),
+    ),
+    "EdgeResidual": (Hidden(("conv_exp", "se.conv_expand"), ("bn1",), ("se.conv_reduce", "conv_pwl")),),
+    "DepthwiseSeparableConv": (),
+    "Block": (Hidden(("mlp.fc1",), (), ("mlp.fc2",)),),
+    "ConvNeXtBlock": (Hidden(("mlp.fc1",), (), ("mlp.fc2",)),),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """name : of the module. skippable : whether what it gives has the shape of what it is given, so that it can be left
+    out. hidden : its own channels. depthwise : convolutions of one filter a channel whose filters could be smaller."""
+
+    name: str
+    skippable: bool
+    hidden: tuple[Hidden, ...]
+    depthwise: Names
+
+
+def find_blocks(whole: WholeNet, size: int) -> tuple[Block, ...]:
+    """The blocks of known kinds, in the order of a photo of ``size`` pixels."""
+    network = whole.network
+    shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
+
+    def note(name: str, given: tuple[Tensor, ...], made: Tensor) -> None:
+        shapes[name] = given[0].shape, made.shape
+
+    handles = [
+        module.register_forward_hook(lambda _, given, made, name=name: note(name, given, made))
+        for name, module in network.named_modules()
+        if type(module).__name__ in HIDDEN
+    ]
+    with torch.no_grad():
+        whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))
+    for handle in handles:
+        handle.remove()
+    return tuple(
+        Block(name, before == after, _hidden(network, name), _depthwise(network, name))
+        for name, (before, after) in shapes.items()
+    )
+
+
+def _hidden(network: nn.Module, block: str) -> tuple[Hidden, ...]:
+    module = network.get_submodule(block)
+    modules = dict(module.named_modules())
+    known = HIDDEN[type(module).__name__]
+    # Attention over channels of any other kind would have to be cut as well.
+    if not isinstance(modules.get("se", nn.Identity()), nn.Identity) and "se.conv_expand" not in modules:
+        return ()
+    if any(isinstance(one, nn.Conv2d) and 1 < one.groups < one.out_channels for one in modules.values()):
+        return ()
+    there = [
+        Hidden(*(tuple(name for name in names if name in modules) for names in (one.makers, one.along, one.takers)))
+        for one in known
+    ]
+    return tuple(one.within(block) for one in there if one.makers and one.takers)
+
+
+def _depthwise(network: nn.Module, block: str) -> Names:
+    return tuple(
+        f"{block}.{name}"
+        for name, one in network.get_submodule(block).named_modules()
+        if isinstance(one, nn.Conv2d) and one.groups == one.out_channels == one.in_channels > 1 and _can_shrink(one)
+    )
+
+
+def _can_shrink(layer: nn.Conv2d) -> bool:
+    """Odd square filters of 5×5 or more, padded so that less of them sees the same pixels."""
+    side, other = layer.kernel_size
+    is_same = isinstance(layer.padding, str) or type(layer).__name__ == "Conv2dSame"
+    return (
+        side == other
+        and side >= 5
+        and side % 2 == 1
+        and (is_same or layer.padding == tuple(side // 2 * step for step in layer.dilation))
+    )

@@ -48,9 +48,8 @@ class PathSpace:
             if kernel:
                 genes.append(Gene(block.name, "kernel", tuple(float(side) for side in range(kernel, 2, -2))))
         if not genes:
-            raise AdaptError(
-                "the network has no block that could be smaller: choose a ResNet, EfficientNet, MobileNet, ConvNeXt or ViT"
-            )
+            known = "a ResNet, EfficientNet, MobileNet, ConvNeXt or ViT"
+            raise AdaptError(f"the network has no block that could be smaller: choose {known}")
         return cls(tuple(genes))
 
     @property

@@ -79,6 +79,8 @@ RIVALS = {name: "fine-tuning" for name in VARIANTS if name.startswith("+")} | {
     "gated softmax": "softmax on frozen features",
     "gated softmax, static": "softmax on frozen features",
 }
+# And some others.
+PAIRS = {"+ gate": "+ static gate", "+ gate + auxiliary": "+ static gate + auxiliary"}
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     found = read_domains(arguments.domains)
-    domains = [one for one in found if not arguments.only or one.name in arguments.only.split(",")]
-    names = [name for name in (*VARIANTS, *EXPERTS) if not arguments.variants or name in arguments.variants.split(",")]
+    domains = chosen(found, arguments.only, lambda one: one.name)
+    names = chosen([*VARIANTS, *EXPERTS], arguments.variants, str)
     calls = [
         joblib.delayed(run)(names, domain, seed, arguments.backbone, arguments.epochs)
         for seed in range(arguments.seeds)
@@ -122,6 +124,14 @@ def main() -> None:
     keep(arguments.output, "Gated transfer", {"runs": figures}, text(runs, arguments, domains))
 
 
+def chosen(known: list, words: str, name_of: Callable) -> list:
+    """Those that are named, or all."""
+    named = words.split(",") if words else [name_of(one) for one in known]
+    if strange := set(named) - {name_of(one) for one in known}:
+        raise SystemExit(f"unknown: {', '.join(sorted(strange))}")
+    return [one for one in known if name_of(one) in named]
+
+
 def run(names: list[str], domain: DomainPhotos, seed: int, backbone: str, epochs: int) -> list[Run]:
     """Each variant on one drawing of a domain's photos, by one core."""
     card = read_zoo(backbone)[0]
@@ -135,9 +145,7 @@ def run(names: list[str], domain: DomainPhotos, seed: int, backbone: str, epochs
         runs = []
         for name in names:
             bank, _ = open_bank(card, domain.size)
-            start = time.process_time()
-            is_right = trained(name, bank, course, rest, seed, epochs, domain.flip)
-            seconds = time.process_time() - start
+            is_right, seconds = trained(name, bank, course, rest, seed, epochs, domain.flip)
             own = bank.domain_size(domain.name) if name in VARIANTS else 0
             runs.append(Run(name, domain.name, seed, is_right.tolist(), seconds, own))
     return runs
@@ -145,17 +153,21 @@ def run(names: list[str], domain: DomainPhotos, seed: int, backbone: str, epochs
 
 def trained(
     name: str, bank: DomainBank, course: Course, rest: np.ndarray, seed: int, epochs: int, flip: bool
-) -> np.ndarray:
-    """Which photos a variant is right about."""
+) -> tuple[np.ndarray, float]:
+    """Which photos a variant is right about, and how many seconds its training took, without looking at them."""
     labels = course.photos.labels
     if name in EXPERTS:
         seen = features(bank, None, course.photos, np.arange(len(labels))).numpy()
+        start = time.process_time()
         expert = EXPERTS[name].set_params(random_state=seed).fit(seen[course.train], labels[course.train])
-        return expert.predict(seen[rest]) == labels[rest]
+        return expert.predict(seen[rest]) == labels[rest], time.process_time() - start
     plan, change = VARIANTS[name]
     recipe = Recipe(epochs=epochs, flip=flip, seed=seed).all_at(BODY_RATE).with_steps(LEAST_STEPS, len(course.train))
+    start = time.process_time()
     adapt(bank, [course], plan, change(recipe))
-    return log_probabilities(bank, course.name, course.photos, rest).argmax(dim=1).numpy() == labels[rest]
+    seconds = time.process_time() - start
+    said = log_probabilities(bank, course.name, course.photos, rest).argmax(dim=1).numpy()
+    return said == labels[rest], seconds
 
 
 def text(runs: list[Run], arguments: argparse.Namespace, domains: list[DomainPhotos]) -> str:
@@ -166,8 +178,10 @@ def text(runs: list[Run], arguments: argparse.Namespace, domains: list[DomainPho
         cells = [spread([np.mean(one.right) for one in mine if one.domain == domain.name]) for domain in domains]
         by_seed = [np.mean([np.mean(one.right) for one in mine if one.seed == seed]) for seed in range(arguments.seeds)]
         own = f"{np.mean([one.own for one in mine]) / 1e6:.2f}" if name in VARIANTS else ""
+        rival = [one for one in runs if one.name == RIVALS.get(name)]
+        more = [more_of(mine, rival, "own") if own else "", more_of(mine, rival, "seconds")] if rival else ["", ""]
         seconds = sum(one.seconds for one in mine) / arguments.seeds
-        rows.append([name, *cells, spread(by_seed), against(runs, name), own, f"{seconds:.0f}"])
+        rows.append([name, *cells, spread(by_seed), against(runs, name), own, more[0], f"{seconds:.0f}", more[1]])
     sizes = ", ".join(f"{one.name} at {one.size} pixels" for one in domains)
     return "\n\n".join(
         [
@@ -175,18 +189,29 @@ def text(runs: list[Run], arguments: argparse.Namespace, domains: list[DomainPho
             f"the photos. All are trained for {arguments.epochs} epochs or {LEAST_STEPS} steps, whichever is more. "
             "*Against*: its rival without a gate and without an auxiliary classifier, in points over all photos, with "
             "a sign test by photo, which takes another draw for other photos. *Parameters*: of a domain in millions, "
-            "its head aside. *Seconds*: of one core's time, to train all of these domains.",
-            table(["", *(one.name for one in domains), "mean", "against", "parameters", "seconds"], rows),
+            "its head aside. *Seconds*: of one core's time, to train all of these domains. Both with the share that "
+            "is more than the rival's.",
+            table(["", *(one.name for one in domains), "mean", "against", "parameters", "", "seconds", ""], rows),
+            *(f"{name} against {rival}: {difference(runs, name, rival)}." for name, rival in PAIRS.items()),
         ]
     )
 
 
+def more_of(mine: list[Run], rival: list[Run], what: str) -> str:
+    ratio = sum(getattr(one, what) for one in mine) / sum(getattr(one, what) for one in rival)
+    return f"{100 * (ratio - 1):+.0f}%"
+
+
 def against(runs: list[Run], name: str) -> str:
-    if name not in RIVALS or not any(one.name == RIVALS[name] for one in runs):
-        return ""
+    return difference(runs, name, RIVALS[name]) if name in RIVALS else ""
+
+
+def difference(runs: list[Run], name: str, rival: str) -> str:
     by_key = {(one.name, one.domain, one.seed): one.right for one in runs}
     keys = [(domain, seed) for other, domain, seed in by_key if other == name]
-    mine, theirs = (np.concatenate([by_key[one, *key] for key in keys]) for one in (name, RIVALS[name]))
+    if not keys or not any(one.name == rival for one in runs):
+        return ""
+    mine, theirs = (np.concatenate([by_key[one, *key] for key in keys]) for one in (name, rival))
     better, worse = int(np.sum(mine > theirs)), int(np.sum(mine < theirs))
     p_value = binomtest(better, better + worse).pvalue if better + worse else 1.0
     return f"{100 * (mine.mean() - theirs.mean()):+.1f} (p = {p_value:.2g})"

@@ -8,23 +8,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, KINDS, bank_of, card_of, distance, framed, same, shaken, some_photos, state_of
+from tiny import CLASSES, KINDS, SIZE, bank_of, card_of, distance, framed, same, shaken, some_photos, state_of, whole_of
 
 from manyeyes.adapt.adapting import Course, adapt, open_bank
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.compress import compressed
 from manyeyes.adapt.domain_file import load_domains, save_domains
 from manyeyes.adapt.fold import write_folded
-from manyeyes.adapt.gated_transfer import first_phase, published, recipe_for
+from manyeyes.adapt.gated_transfer import first_phase, plan_of, published, recipe_for
 from manyeyes.adapt.gating import Gating
-from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.training.in_training import InTraining, auxiliary_head, penultimate
+from manyeyes.adapt.maps import LowRank
+from manyeyes.adapt.plan import Plan, within_budget
+from manyeyes.adapt.training.in_training import AuxiliaryHead, InTraining
 from manyeyes.adapt.training.loop import train
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.start import fit_head
 from manyeyes.adapt.training.task import DomainTask, log_probabilities
 from manyeyes.backbones.backbone import FINAL, Backbone
+from manyeyes.backbones.card import Preprocessing
 from manyeyes.backbones.nets.gated import POOLED
-from manyeyes.errors import AdaptError, CardError, ChoiceError
+from manyeyes.backbones.nets.stages import find_stages
+from manyeyes.backbones.nets.timm_net import TimmHeaded
+from manyeyes.backbones.nets.whole import WholeNet
+from manyeyes.backbones.timm_import import timm
+from manyeyes.errors import AdaptError, CardError, ChoiceError, UnknownNameError
 
 # Networks whose stages timm tells.
 STAGED = tuple(kind for kind in KINDS if kind != "vgg")
@@ -88,7 +95,7 @@ def test_a_gate_comes_back_from_its_tensors(dimension, reduction, static, bias):
 
 
 def test_networks_whose_stages_nobody_tells_are_gated_at_their_features(monkeypatch):
-    monkeypatch.setattr("manyeyes.adapt.bank.find_stages", lambda network: ())
+    monkeypatch.setattr("manyeyes.adapt.bank.find_stages", lambda whole, size: {})
     assert set(gated_bank()["one"].gates) == {POOLED}
     with pytest.raises(AdaptError, match="the stages of this network are not known: let the gate weigh its pooled"):
         gated_bank(at="stages")
@@ -138,18 +145,48 @@ def test_a_folded_network_has_its_gates_and_can_be_gated_again(at, method, tmp_p
     assert distance(torch.from_numpy(Backbone.load(twice).embed(framed().numpy()).blocks[FINAL]), seen) < 1e-5
 
 
-def test_weights_with_a_gate_for_another_network_are_one_line(tmp_path):
-    bank = gated_bank(at="map")
-    made = write_folded(bank, "one", card_of(), tmp_path / "made")
+def without_a_gate(state: dict) -> dict:
+    return {name: tensor for name, tensor in state.items() if not name.startswith("gates.")}
+
+
+@pytest.mark.parametrize(
+    ("place", "dimension", "words"),
+    [
+        ("model/nowhere", 96, "a feature gate is for another network"),
+        ("keys", 96, "a feature gate is for another network"),
+        ("pooled", 50, "a feature gate is for another network"),
+        ("model/layer4", 50, "a feature gate is for another network"),
+        ("pooled", None, "no feature gate can be read from the weights"),
+    ],
+)
+def test_weights_with_a_gate_for_another_network_are_one_line(place, dimension, words, tmp_path):
+    made = write_folded(gated_bank(), "one", card_of(), tmp_path / "made")
     file = tmp_path / "made" / "weights.safetensors"
-    state = load_file(file)
-    for change, words in (
-        ({"gates.model/nowhere." + name.rpartition("layer4.")[2]: tensor for name, tensor in state.items()}, "gate"),
-        ({"gates.pooled.layers.0.weight": torch.zeros(2)}, "no feature gate can be read from the weights"),
-    ):
-        save_file(state | {name: tensor.clone() for name, tensor in change.items()}, file)
-        with pytest.raises(CardError, match=words):
-            Backbone.load(dataclasses.replace(made, sha256=None, name="forged"))
+    gate = {"layers.0.weight": torch.zeros(2)} if dimension is None else Gating().gate(dimension).state_dict()
+    forged = {f"gates.{place}.{name}": tensor for name, tensor in gate.items()}
+    save_file(without_a_gate(load_file(file)) | forged, file)
+    with pytest.raises(CardError, match=words):
+        Backbone.load(dataclasses.replace(made, sha256=None, name="forged"))
+
+
+def test_gates_behind_gates_without_end_are_one_line(tmp_path):
+    made = write_folded(gated_bank(), "one", card_of(), tmp_path / "made")
+    state = load_file(tmp_path / "made" / "weights.safetensors")
+    gate = {name: tensor for name, tensor in state.items() if name.startswith("gates.")}
+    for _ in range(400):
+        state = {f"inner.{name}": tensor for name, tensor in state.items()} | gate
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "made" / "weights.safetensors")
+    with pytest.raises(CardError, match="more than 8 gates behind each other are none of ours"):
+        Backbone.load(dataclasses.replace(made, sha256=None, name="forged"))
+
+
+def test_a_body_in_another_precision_is_used_in_the_backbones(tmp_path):
+    bank = gated_bank(method="full")
+    bank["one"]._body.half()
+    save_domains(bank, card_of(), "0" * 64, tmp_path / "domain.safetensors", {})
+    again = bank_of()
+    load_domains(tmp_path / "domain.safetensors", again)
+    assert again(framed(), "one").dtype == torch.float32
 
 
 # --- the whole network as a domain
@@ -185,16 +222,16 @@ def test_moving_a_bank_moves_the_backbone_that_is_not_in_use():
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_auxiliary_classifier_sees_the_penultimate_stage(kind):
     bank = bank_of(kind, one=Plan("norms"))
-    head = auxiliary_head(bank, 3)
+    head = AuxiliaryHead.of(bank, 3)
     said = InTraining(bank, {"one": head})(framed(5), "one")
     assert said.logits.shape == said.auxiliary.shape == (5, 3)
     assert head.head.bias is None
     assert said.weights is None
     if kind in STAGED:
-        assert penultimate(bank) == bank.stages[-2]
+        assert head.stage == bank.stages[-2]
     if kind == "vit":  # a quarter of the blocks follows
         blocks = len(bank.network.model.blocks)
-        assert penultimate(bank) == f"model.blocks.{round(0.75 * blocks) - 1}"
+        assert head.stage == f"model.blocks.{round(0.75 * blocks) - 1}"
 
 
 def test_nobody_asks_it_outside_training_and_no_file_has_it():
@@ -248,7 +285,7 @@ def test_with_an_identity_start_and_no_auxiliary_the_first_step_is_that_of_fine_
     assert all(torch.equal(tensor, with_gate[name]) for name, tensor in plain.items())
 
 
-@pytest.mark.parametrize("method", ["full", "parallel", "parallel"])
+@pytest.mark.parametrize("method", ["full", "parallel", "series"])
 @pytest.mark.parametrize("statistics", ["source", "own"])
 def test_what_is_frozen_stays_as_it_is_bit_for_bit(method, statistics):
     plan = Plan(method, statistics=statistics, gating=Gating())
@@ -271,7 +308,7 @@ def test_what_is_frozen_stays_as_it_is_bit_for_bit(method, statistics):
     after = backbone()
     moved = {name for name in after if not torch.equal(after[name], before[name])}
     assert {name for name in moved if "running" not in name}
-    assert bool([name for name in moved if "running" in name]) == (statistics == "own")
+    assert bool([name for name in moved if "_norms" in name and "running" in name]) == (statistics == "own")
 
 
 def test_a_run_that_is_killed_in_either_phase_comes_out_the_same(tmp_path, monkeypatch):
@@ -353,9 +390,82 @@ def test_the_faithful_recipe_trains_with_the_quirks_of_the_published_code():
     assert not domain.head.bias.any()
 
 
-def test_gated_transfer_learns(tmp_path):
+def test_a_run_that_is_stopped_leaves_nothing_frozen():
+    bank = bank_of(one=Plan("full", statistics="own"))
+    recipe = dataclasses.replace(RECIPE, frozen=2)
+    task = task_of(bank, recipe)
+
+    def batch(epoch, step):
+        raise KeyboardInterrupt
+
+    task.batch = batch
+    with pytest.raises(KeyboardInterrupt):
+        train(task, recipe)
+    again = task_of(bank)
+    assert len(again.groups()) == 3  # norms, body and head
+    assert bank.train()["one"].norms.popitem()[1].training
+
+
+def test_what_domains_share_stays_shared_and_as_it_is():
+    bank = DomainBank(whole_of("resnet"), SIZE)
+    course = Course("three", some_photos(), TRAIN, HELD)
+    for name in ("one", "two"):
+        bank.put_new(name, CLASSES, Plan("lowrank"))
+    for name, domain in compressed({name: bank[name] for name in bank.names}).items():
+        bank.put(name, domain)
+    recipe = dataclasses.replace(RECIPE, epochs=2, frozen=1)
+    states = []
+    for seed in (0, 1):  # what came before in this process decides nothing
+        torch.manual_seed(seed)
+        adapt(bank, [course], Plan("lowrank", gating=Gating(start="paper")), recipe)
+        states.append(state_of(bank["three"]))
+        shared = [adapter.map.beta for adapter in bank["three"].adapters.values() if isinstance(adapter.map, LowRank)]
+        assert shared and not any(beta.requires_grad for beta in shared)
+    assert same(*states)
+    assert POOLED in bank["three"].gates
+    for plan in (plan_of("gated"), published()[0]):
+        with pytest.raises(AdaptError, match="these domains share a factor of their adapters"):
+            adapt(bank, [course], plan, recipe)
+
+
+def test_a_budget_counts_gates():
     bank = bank_of()
-    bank.requires_grad_(False)
+    plan = Plan("lowrank", gating=Gating())
+    others = bank.norms_size() + plan.gates_size(bank.dimensions)
+    plan = within_budget(plan, bank.sites, 1.2, bank.backbone_size(), others)
+    bank.put_new("one", CLASSES, plan)
+    assert 1.15 < bank.multiple() <= 1.2
+
+
+@pytest.mark.parametrize("words", ["parallel+gated", "gated", "full", "norms+gated", "full+gated"])
+def test_methods_have_the_names_of_their_parts(words):
+    plan = plan_of(words, statistics="own")
+    assert (plan.gating is not None) == ("gated" in words)
+    assert plan.method == {"gated": "full"}.get(words, words.removesuffix("+gated"))
+    assert plan.statistics == "own"
+
+
+@pytest.mark.parametrize("words", ["gated+parallel", "gated+gated", "parallel+", "parallel+full", "+gated", ""])
+def test_other_names_are_told_of(words):
+    with pytest.raises(UnknownNameError, match="is no method of adapting: choose from parallel"):
+        plan_of(words)
+
+
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "pit_ti_224", "densenet121", "repvgg_a0"])
+def test_networks_of_which_timm_tells_otherwise_can_be_adapted(name):
+    model = timm.create_model(name, pretrained=False, num_classes=0)
+    size = 224 if name.startswith("pit") else 64
+    whole = WholeNet(TimmHeaded(model, has_head=False), Preprocessing(size=size)).eval()
+    stages = tuple(find_stages(whole, size))
+    assert stages[-2:] == {
+        "densenet121": ("model.features.denseblock3", "model.features.denseblock4"),
+        "repvgg_a0": ("model.stages.2", "model.final_conv"),
+    }.get(name, ())
+    DomainBank(whole, size)
+
+
+def test_gated_transfer_learns():
+    bank = bank_of()
     recipe = recipe_for(plan_all(), dataclasses.replace(RECIPE, epochs=8, rate=0.02))
     recipe = dataclasses.replace(recipe, frozen=first_phase(8), auxiliary=0.2)
     training = adapt(bank, [Course("one", some_photos(48), np.arange(36), np.arange(36, 48))], plan_all(), recipe)

@@ -101,19 +101,21 @@ def adapt(
 ) -> Training:
     """Add a domain to the bank for each course, and train them, several of them by turns.
 
-    In a bank whose domains share something, new ones share it too, as it is, and the plan does not count.
-    ``checkpoints`` is a folder for what a killed run goes on from.
+    In a bank whose domains share something, new ones share it too, as it is, and of the plan only gates count.
+    ``checkpoints`` is a folder for what a killed run goes on from. Raises AdaptError for a plan that can share nothing.
     """
     bank.to(PartialState().device)  # all photos are looked at before the first step
     shares = bank[bank.names[0]] if bank.shared_size() else None
+    if shares is not None and (plan.method == "full" or plan.head == "random"):
+        raise AdaptError("these domains share a factor of their adapters, and so will new ones: choose other methods")
     for course in courses:
-        if shares is None:
-            with torch.random.fork_rng():  # what came before in this process decides nothing
-                torch.manual_seed(recipe.seed)
+        with torch.random.fork_rng():  # what came before in this process decides nothing
+            torch.manual_seed(recipe.seed)
+            if shares is None:
                 bank.put_new(course.name, course.photos.classes, plan)
-        else:
-            gates = plan.gates(bank.dimensions)
-            bank.put(course.name, new_domain_like(shares, course.photos.classes, bank.source_norms, gates))
+            else:
+                gates = plan.gates(bank.dimensions)
+                bank.put(course.name, new_domain_like(shares, course.photos.classes, bank.source_norms, gates))
         if plan.head == "fitted":
             fit_head(bank, course.name, course.photos, course.train, recipe.seed)
     return go_on(bank, courses, recipe, checkpoints, plan.to_dict())

@@ -1,6 +1,6 @@
 """One backbone and any number of domains, of which one at a time is in use."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -60,8 +60,12 @@ class DomainBank(nn.Module):
             None: _Table(list(self.source_norms.values()), list(self._source_body.values()), {}, {})
         }
         self._table = self._tables[None]
-        self.stages = find_stages(whole.network)
-        self.dimensions = _dimensions(whole, self.stages, size)
+        stages = find_stages(whole, size)
+        self.stages = tuple(stages)
+        with torch.no_grad():
+            features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8))[FEATURES]
+        # How many channels the stages end with, and how many features there are in the end.
+        self.dimensions = stages | {POOLED: features.shape[1]}
         for site in self.sites:
             site.layer.register_forward_hook(partial(self._adapted, site.name))
         for stage in self.stages:
@@ -137,6 +141,9 @@ class DomainBank(nn.Module):
     def using(self, name: str | None) -> Iterator[Self]:
         """Another domain for the time of a block."""
         before = self._active
+        if name == before:
+            yield self
+            return
         try:
             yield self.switch(name)
         finally:
@@ -144,7 +151,7 @@ class DomainBank(nn.Module):
 
     def forward(self, framed: Tensor, domain: str | None = None) -> Tensor:
         """Logits of the domain in use, or of the one named, which is then in use."""
-        if domain is not None:
+        if domain is not None and domain != self._active:
             self.switch(domain)
         if self._active is None:
             raise AdaptError("no domain is in use: name one")
@@ -177,7 +184,7 @@ class DomainBank(nn.Module):
 
     @property
     def network(self) -> Headed:
-        """The backbone's network as it stands: with the norms of the domain in use."""
+        """The backbone's network as it stands: with the norms, or all weights, of the domain in use."""
         return self._whole.network
 
     def multiple(self) -> float:
@@ -198,7 +205,8 @@ class DomainBank(nn.Module):
     @property
     def dimension(self) -> int:
         """D, of the features."""
-        return self.dimensions[POOLED]
+        dimension: int = self.dimensions[POOLED]
+        return dimension
 
     @property
     def body_shapes(self) -> dict[str, torch.Size]:
@@ -243,22 +251,6 @@ def _body_seat(network: nn.Module, name: str) -> list[tuple[dict[str, nn.Paramet
         for place, parameter in module._parameters.items()
         if parameter is wanted
     ]
-
-
-@torch.no_grad()
-def _dimensions(whole: WholeNet, stages: Sequence[str], size: int) -> dict[str, int]:
-    """How many channels the stages end with, and, as POOLED, how many features there are in the end."""
-    found: dict[str, int] = {}
-    handles = [
-        whole.network.get_submodule(stage).register_forward_hook(
-            lambda _, __, made, stage=stage: found.update({stage: pooled(made, whole.network).shape[1]})
-        )
-        for stage in stages
-    ]
-    features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8))[FEATURES]
-    for handle in handles:
-        handle.remove()
-    return {stage: found[stage] for stage in stages} | {POOLED: features.shape[1]}
 
 
 def _check_fits(domain: Domain, bank: DomainBank) -> None:

@@ -38,6 +38,8 @@ class Domain(nn.Module):
         self.dropout = 0.0
         # Whether norms go on normalising by the statistics that they have, in training too.
         self.keeps_statistics = False
+        # Whether all of the backbone's stays as it is, norms of adapters too.
+        self.is_frozen = False
         self._adapters = nn.ModuleDict({_key(name): adapter for name, adapter in adapters.items()})
         self._norms = nn.ModuleDict({_key(name): norm for name, norm in norms.items()})
         self._gates = nn.ModuleDict({_key(place): gate for place, gate in gates.items()})
@@ -80,8 +82,10 @@ class Domain(nn.Module):
 
     def train(self, mode: bool = True) -> "Domain":
         super().train(mode)
-        if self.keeps_statistics:
+        if self.keeps_statistics or self.is_frozen:
             self._norms.eval()
+        if self.is_frozen:
+            self._adapters.eval()
         return self
 
     def weighed(self, features: Tensor) -> Tensor:

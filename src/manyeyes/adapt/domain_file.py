@@ -1,7 +1,7 @@
 """Domains ↔ a file: safetensors with what each has of its own, what they share once, and what they belong to.
 
-A file of one domain is a few per cent of the backbone's size. Nothing in it can run code, and what is read is checked
-against a checksum, against the layers of the backbone, and tensor by tensor.
+A file of one domain is a few per cent of the backbone's size, or with all weights, as large as that. Nothing in it can
+run code, and what is read is checked against a checksum, against the layers of the backbone, and tensor by tensor.
 """
 
 import hashlib
@@ -140,7 +140,7 @@ def _rebuilt(bank: DomainBank, classes: tuple[str, ...], state: dict[str, Tensor
     sites = {site.name: site for site in bank.sites}
     adapters = {name: _adapter(sites[name], part) for name, part in parts.items()}
     gates = {place: FeatureGate.from_tensors(part) for place, part in _parted(state, "_gates.").items()}
-    body = {name: nn.Parameter(part[""]) for name, part in _parted(state, "_body.").items()}
+    body = {name: nn.Parameter(part[""].float()) for name, part in _parted(state, "_body.").items()}
     domain = Domain.new(classes, bank.dimension, bank.source_norms, adapters, gates, body)
     domain.load_state_dict(state)
     return domain

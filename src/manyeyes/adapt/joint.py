@@ -4,7 +4,6 @@ mixture: what "All Together Now!" leaves for future work.
 ``f(x) = Σ_k a_k(x) softmax(U_k φ_k(x; θ_k) + b_k)`` (eqs. 3–4), where θ_k are the adapters and norms of backbone k.
 """
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,10 +124,8 @@ class JointTask:
 
     def batch(self, epoch: int, step: int) -> Batch:
         rows = self._alone[0].rows(epoch, step)
-        framed = [
-            photos.cuttings(rows, np.random.default_rng([self._recipe.seed, epoch, step]), self._recipe.flip)
-            for photos in self._photos
-        ]
+        seed, how = [self._recipe.seed, epoch, step], (self._recipe.flip, self._recipe.cut)
+        framed = [photos.cuttings(rows, np.random.default_rng(seed), *how) for photos in self._photos]
         return Batch((*framed, self._seen[rows]), self._labels(rows))
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -185,7 +182,7 @@ def adapt_jointly(
     good = np.flatnonzero(opened[0].is_good)
     tied = together(opened[0].sha256, None if groups is None else np.asarray(groups)[good])
     course = split_off(DOMAIN, opened[0].photos, adapting.seed, tied)
-    recipe = dataclasses.replace(adapting.recipe(len(course.train)), auxiliary=0.0)  # the mixture's is the only loss
+    recipe = adapting.recipe(len(course.train))
     weights = _weights(mixture.class_weight, y[good], opened[0].photos)
     choices = [mixture.gate, str(mixture.class_weight), GATE_RATE]
     place = place_of(cards, opened[0], course, adapting, choices)

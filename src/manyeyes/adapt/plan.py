@@ -94,6 +94,12 @@ class Plan:
         stages = [name for name in dimensions if name != POOLED]
         return {place: self.gating.gate(dimensions[place]) for place in self.gating.places(stages)}
 
+    def gates_size(self, dimensions: Mapping[str, int]) -> int:
+        """How many numbers its gates have."""
+        with torch.device("meta"):
+            gates = self.gates(dimensions)
+        return sum(parameter.numel() for one in gates.values() for parameter in one.parameters())
+
     def _fits(self, site: Site) -> bool:
         # Groups would have to be kept apart, which factors do not do.
         return site.kind is not Kind.SPATIAL or site.groups == 1 or self._is_full(site)
@@ -151,14 +157,14 @@ def ranks_of(where: str, rank: str | int = RANK) -> tuple[int, int, int]:
     return first, second, third
 
 
-def within_budget(plan: Plan, sites: Sequence[Site], multiple: float, own: int, norms: int) -> Plan:
+def within_budget(plan: Plan, sites: Sequence[Site], multiple: float, own: int, others: int) -> Plan:
     """The plan with the largest ranks such that backbone and domain have ``multiple`` times the backbone's parameters.
 
-    own, norms : parameters of the backbone, and of its norms, which each domain has again. The plan says by its ranks
-    where adapters may be; full ones become such of low rank when all of them would be too many. Raises AdaptError when
-    not even rank 1 fits.
+    own, others : parameters of the backbone, and of what a domain has beside adapters: norms and gates. The plan says
+    by its ranks where adapters may be; full ones become such of low rank when all of them would be too many. Raises
+    AdaptError when not even rank 1 fits.
     """
-    room = (multiple - 1) * own - norms
+    room = (multiple - 1) * own - others
 
     def at(rank: int, full: bool) -> Plan:
         first, second, third = (rank if given else 0 for given in plan.ranks)
@@ -171,5 +177,5 @@ def within_budget(plan: Plan, sites: Sequence[Site], multiple: float, own: int, 
                 middle = (low + high + 1) // 2
                 low, high = (middle, high) if at(middle, full).size(sites) <= room else (low, middle - 1)
             return at(low, full)
-    least = 1 + (at(1, False).size(sites) + norms) / own
+    least = 1 + (at(1, False).size(sites) + others) / own
     raise AdaptError(f"{multiple:g} times the backbone's parameters do not even do for rank 1: that takes {least:.3f}")

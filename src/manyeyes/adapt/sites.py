@@ -80,14 +80,19 @@ def norms_of(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def body_of(whole: WholeNet, size: int) -> dict[str, nn.Parameter]:
-    """The parameters that the features of a photo of ``size`` pixels depend on, less those of the norms, by name."""
+    """The parameters that the features of a photo of ``size`` pixels depend on, less those of the norms, by name.
+
+    Not those that a network looks at through a copy that it keeps (timm's tables of attention biases): a domain's would
+    stay without effect.
+    """
     norms = {id(one) for norm in norms_of(whole.network).values() for one in norm.parameters()}
     parameters = dict(whole.network.named_parameters())
     frozen = [one for one in parameters.values() if not one.requires_grad]
     for one in frozen:
         one.requires_grad_(True)
-    features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))[FEATURES]
-    found = torch.autograd.grad(features.sum(), list(parameters.values()), allow_unused=True)
+    with torch.enable_grad():
+        features = whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))[FEATURES]
+        found = torch.autograd.grad(features.sum(), list(parameters.values()), allow_unused=True)
     for one in frozen:
         one.requires_grad_(False)
     return {

@@ -1,5 +1,6 @@
 """``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -172,11 +173,12 @@ def adapt(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Adapt a backbone to photos, leaving its weights as they are.
+    """Adapt a backbone to photos, leaving its own weights as they are.
 
-    What is learnt, small adapters, norms and a head, goes into one file. An eighth of the photos (or the split `val`)
-    is held out to say when to stop; a split `test` is only judged, once, in the end. A run that is stopped goes on when
-    the command is given again. Several PHOTOS become domains of one bank, trained by turns.
+    What is learnt (small adapters, norms, gates and a head; or weights anew) goes into one file. An eighth of the
+    photos (or the split `val`) is held out to say when to stop; a split `test` is only judged, once, in the end. A run
+    that is stopped goes on when the command is given again. Several PHOTOS become domains of one bank, trained by
+    turns.
     """
     from manyeyes.adapt.adapting import adapt as adapt_bank
     from manyeyes.adapt.adapting import go_on, load_bank, open_bank
@@ -211,13 +213,15 @@ def adapt(
         facts = dict(header.facts)
     courses, judged, paths = _courses(photos, sized, set(bank.names), seed, max_rejected)
     if multiple is not None:
-        plan = within_budget(plan, bank.sites, multiple, bank.backbone_size(), bank.norms_size())
+        others = bank.norms_size() + plan.gates_size(bank.dimensions)
+        plan = within_budget(plan, bank.sites, multiple, bank.backbone_size(), others)
     checkpoints = cache_home() / "training"
     trainings = [adapt_bank(bank, courses, plan, recipe, checkpoints)]
     if compress is not None:
         for name, domain in compressed({name: bank[name] for name in bank.names}, compress).items():
             bank.put(name, domain)
-        trainings.append(go_on(bank, courses, recipe, checkpoints, [plan.to_dict(), compress]))
+        second = dataclasses.replace(recipe, frozen=0)
+        trainings.append(go_on(bank, courses, second, checkpoints, [plan.to_dict(), compress]))
     histories = [{"best": one.best, "epochs": list(one.history)} for one in trainings]
     learnt = {"plan": plan.to_dict(), "recipe": recipe.to_dict(), "compress": compress, "trainings": histories}
     facts |= {course.name: learnt for course in courses}

@@ -46,8 +46,10 @@ def chosen(ctx: typer.Context) -> "tuple[Plan, Recipe]":
         statistics=options["statistics"],
         dropout=options["dropout"],
     )
-    if plan.method == "full":
-        _refuse(ctx, ("adapters", "rank", "budget", "dropout"), "is about adapters, and a method that has them")
+    if plan.method in ("full", "norms"):
+        _refuse(
+            ctx, ("adapters", "rank", "budget", "dropout", "compress"), "is about adapters, and a method that has them"
+        )
     if plan.gating is None:
         _refuse(ctx, ("gate_at", "gate_start", "static_gate", "sparsity"), "is about gates: --method gated, or …+gated")
     return plan, recipe_for(plan, Recipe(**{name: options[name] for name in RECIPE}))

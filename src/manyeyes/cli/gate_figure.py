@@ -16,7 +16,7 @@ def check_figure(figure: Path, plan: "Plan", domains: int) -> None:
     from manyeyes.errors import AdaptError, ChoiceError, MissingExtraError
     from manyeyes.writing import try_writing
 
-    if plan.gating is None or plan.gating.at != "pooled" or domains > 1:
+    if plan.gating is None or plan.gating.at != "pooled" or plan.gating.static or domains > 1:
         raise ChoiceError("--figure draws the gate over the features of one domain: --method gated, or …+gated")
     try:
         import manyeyes.study.figures.gate  # noqa: F401

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_world import write_photos
@@ -12,7 +12,7 @@ from tiny import CLASSES, bank_of, some_photos
 
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.training import pixels
-from manyeyes.adapt.training.pixels import Photos, open_photos
+from manyeyes.adapt.training.pixels import Photos, _boxes, open_photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.task import DomainTask
 from manyeyes.backbones.card import Preprocessing
@@ -131,3 +131,29 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path, room):
     assert opened.is_good.tolist() == [True, False, True, True, True, True, True, False]
     assert len(opened.photos) == 6
     assert [opened.photos.classes[label] for label in opened.photos.labels] == [*"aabbbc"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(side=st.integers(8, 300), seed=st.integers(0, 10**6))
+def test_parts_of_any_size_lie_within_the_photo(side, seed):
+    boxes = _boxes(200, side, np.random.default_rng(seed))
+    top, left, height, width = boxes.T
+    assert (boxes >= 0).all() and (height >= 1).all() and (width >= 1).all()
+    assert (top + height <= side).all() and (left + width <= side).all()
+    if side > 100:
+        shares, ratios = height * width / side**2, width / height
+        assert 0.07 < shares.min() < 0.2 and shares.max() > 0.7
+        assert ratios.min() > 0.7 and ratios.max() < 1.45
+        assert abs(np.log(ratios).mean()) < 0.1
+
+
+def test_a_part_that_is_resized_shows_what_was_there():
+    """A photo whose left half is black: parts are black on the left, white on the right, or one of these."""
+    pixels = np.zeros((1, 40, 40, 3), np.uint8)
+    pixels[:, :, 20:] = 255
+    photos = Photos(pixels, np.zeros(1, np.int64), ("x",), 32)
+    cut = photos.cuttings(np.zeros(50, np.int64), np.random.default_rng(0), False, "resized").numpy()
+    assert cut.shape == (50, 32, 32, 3)
+    columns = cut[:, :, :, 0].astype(int).mean(axis=1)
+    assert (np.diff(columns, axis=1) >= 0).all()
+    assert len({tuple(row) for row in columns.tolist()}) > 10

@@ -33,7 +33,7 @@ class Supernet:
     """
 
     def __init__(self, whole: WholeNet, size: int) -> None:
-        self.whole, self.size = whole, size
+        self.whole, self.size = whole.eval(), size
         self.blocks = find_blocks(whole, size)
         self.space = PathSpace.of(self.blocks, [self._kernel(block.depthwise) for block in self.blocks])
         # By the weights that the network came with: channels that one path has, all wider paths have.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from manyeyes.backbones.second_order.layer import choose_layer
 
 
 class Said(NamedTuple):
-    """logits, auxiliary : (B, C), the latter of the auxiliary classifier, or None. weights : mean of all weights that
-    gates gave to features, or None."""
+    """logits, auxiliary : (B, C), the latter of the auxiliary classifier, or None. weights : of each gate the mean of
+    what it weighed features by, on the mean over gates, or None."""
 
     logits: Tensor
     auxiliary: Tensor | None
@@ -24,13 +24,29 @@ class Said(NamedTuple):
 class AuxiliaryHead(nn.Module):
     """What a stage says at all its positions on the mean, (B, D) → logits (B, C), without biases as in GTN.
 
-    Tokens of a transformer are normalised before, as they are before its head.
+    Tokens of a transformer are normalised before, as they are before its head. ``stage`` : the module that ends it.
     """
 
-    def __init__(self, dimension: int, classes: int, is_of_tokens: bool) -> None:
+    def __init__(self, stage: str, dimension: int, classes: int, is_of_tokens: bool) -> None:
         super().__init__()
+        self.stage = stage
         self.norm = nn.LayerNorm(dimension) if is_of_tokens else nn.Identity()
         self.head = nn.Linear(dimension, classes, bias=False)
+
+    @classmethod
+    def of(cls, bank: DomainBank, classes: int) -> Self:
+        """One for the penultimate stage of a bank's backbone: in a transformer, three quarters of its blocks.
+
+        Raises CardError when the network has no such stage.
+        """
+        network, was_training = bank.network, bank.training
+        bank.eval()  # nobody is to learn from the photo that it looks at
+        stage = bank.stages[-2] if len(bank.stages) > 1 else choose_layer(network, bank.size, "the network")
+        photo = torch.zeros(1, bank.size, bank.size, 3, dtype=torch.uint8, device=next(bank.parameters()).device)
+        with torch.no_grad(), _listening([network.get_submodule(stage)], lambda made: made) as seen:
+            bank.features(photo)
+        bank.train(was_training)
+        return cls(stage, pooled(seen[0], network).shape[1], classes, is_of_tokens=seen[0].ndim == 3)
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.norm(features))
@@ -52,32 +68,15 @@ class InTraining(nn.Module):
 
     def forward(self, framed: Tensor, domain: str) -> Said:
         network, gates = self.bank.network, list(self.bank[domain].gates.values())
-        stage = [network.get_submodule(penultimate(self.bank))] if domain in self._numbers else []
+        head = self._auxiliaries[self._numbers[domain]] if domain in self._numbers else None
+        stages = [network.get_submodule(head.stage)] if isinstance(head, AuxiliaryHead) else []
         with (
-            _listening(stage, lambda made: pooled(made, network)) as seen,
+            _listening(stages, lambda made: pooled(made, network)) as seen,
             _listening(gates if self._weighs else [], torch.mean) as weights,
         ):
             logits = self.bank(framed, domain)
-        auxiliary = self._auxiliaries[self._numbers[domain]](seen[0].float()) if seen else None
+        auxiliary = None if head is None else head(seen[0].float())
         return Said(logits, auxiliary, torch.stack(weights).mean() if weights else None)
-
-
-def auxiliary_head(bank: DomainBank, classes: int) -> AuxiliaryHead:
-    """One for the penultimate stage of a bank's backbone. Raises CardError when the network has no such stage."""
-    network = bank.network
-    shapes: list[tuple[int, int]] = []
-    with torch.no_grad(), _listening([network.get_submodule(penultimate(bank))], lambda made: made) as seen:
-        bank.features(torch.zeros(1, bank.size, bank.size, 3, dtype=torch.uint8, device=next(bank.parameters()).device))
-    shapes = [(pooled(made, network).shape[1], made.ndim) for made in seen]
-    dimension, axes = shapes[0]
-    return AuxiliaryHead(dimension, classes, is_of_tokens=axes == 3)
-
-
-def penultimate(bank: DomainBank) -> str:
-    """The module that the penultimate stage ends with; in a transformer, the block at three quarters of the depth."""
-    if len(bank.stages) > 1:
-        return bank.stages[-2]
-    return choose_layer(bank.network, bank.size, "the network")
 
 
 @contextmanager

@@ -49,13 +49,16 @@ def train(task: Task, recipe: Recipe, checkpoint: Path | None = None, what: str 
     """
     with torch.random.fork_rng():
         run = _Run(task, recipe, checkpoint)
-        with watching(what, recipe.epochs * task.steps) as advance:
-            advance(run.epoch * task.steps + run.step, "")
-            while run.epoch < recipe.epochs and run.epoch - max(run.best_epoch, recipe.frozen) < run.patience:
-                task.begin(run.epoch)
-                while run.step < task.steps:
-                    advance(1, run.train_step())
-                run.end_epoch()
+        try:
+            with watching(what, recipe.epochs * task.steps) as advance:
+                advance(run.epoch * task.steps + run.step, "")
+                while run.epoch < recipe.epochs and run.epoch - max(run.best_epoch, recipe.frozen) < run.patience:
+                    task.begin(run.epoch)
+                    while run.step < task.steps:
+                        advance(1, run.train_step())
+                    run.end_epoch()
+        finally:
+            task.begin(max(run.epoch, recipe.frozen))  # however it ends, nothing stays frozen
     return run.end()
 
 
@@ -132,7 +135,6 @@ class _Run:
     def end(self) -> Training:
         if self._best is not None:
             self._task.learnt.load_state_dict(self._best)
-        self._task.begin(max(self.epoch, self._recipe.frozen))  # nothing stays frozen
         self._task.module.eval()
         best = self.epoch if self._best is None else self.best_epoch
         return Training(self.epoch, best, tuple(self._history), self._held, self._path)

@@ -80,18 +80,19 @@ class Recipe:
         ):
             if getattr(self, name) not in allowed:
                 raise ChoiceError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if not all(math.isfinite(value) for value in self.to_dict().values() if isinstance(value, float)):
+        numbers = [value for value in self.to_dict().values() if isinstance(value, float)]
+        if not all(map(math.isfinite, (*numbers, *self.milestones))):
             raise ChoiceError("the numbers of a recipe are finite")
         if self.epochs < 0 or self.frozen < 0 or self.batch < 1 or self.patience < 1 or self.rate <= 0:
             raise ChoiceError("a recipe wants epochs and frozen >= 0, batch >= 1, patience >= 1 and a rate above 0")
         decays = (self.decay or 0, self.norm_decay or 0, self.head_decay or 0)
-        costs = (self.auxiliary, self.sparsity)
+        costs = (self.auxiliary, self.sparsity, *self.rates().values())
         if min(self.warm_up, self.clip, *decays, *costs) < 0 or not all(
             0 <= share < 1 for share in (self.smoothing, self.dropout, self.momentum)
         ):
             raise ChoiceError(
-                "warm-up, clip, decay, auxiliary and sparsity are 0 or more; smoothing, dropout and momentum below 1 "
-                "as well"
+                "warm-up, clip, decay, auxiliary, sparsity and shares of the rate are 0 or more; smoothing, dropout "
+                "and momentum below 1 as well"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from manyeyes.adapt.bank import DomainBank
-from manyeyes.adapt.training.in_training import AuxiliaryHead, InTraining, Said, auxiliary_head
+from manyeyes.adapt.training.in_training import AuxiliaryHead, InTraining, Said
 from manyeyes.adapt.training.pixels import Photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.experts.folds import Rows
@@ -42,7 +42,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Score:
-    """loss : mean of the photos' log losses (in training, with smoothing). accuracy : share of the right ones."""
+    """loss : mean of the photos' log losses (in training, of all that is gone down on). accuracy : share of the right
+    ones."""
 
     loss: float
     accuracy: float
@@ -88,14 +89,15 @@ class DomainTask:
     def __init__(self, bank: DomainBank, name: str, photos: Photos, train: Rows, held: Rows, recipe: Recipe) -> None:
         self.bank, self.name, self.photos, self.train, self.held = bank, name, photos, train, held
         self.domain, self._recipe = bank[name], recipe
-        self._keeps_statistics = self.domain.keeps_statistics
+        roles = self.domain.role_parameters()
+        self._backbone = [one for role in BACKBONE for one in roles[role] if one.requires_grad]
         self._epoch, self._parts = -1, list[Rows]()
         self.domain.dropout = recipe.dropout
         self.auxiliaries: dict[str, AuxiliaryHead] = {}
         if recipe.auxiliary:
             with torch.random.fork_rng():
                 torch.manual_seed(recipe.seed)
-                self.auxiliaries[name] = auxiliary_head(bank, len(photos.classes))
+                self.auxiliaries[name] = AuxiliaryHead.of(bank, len(photos.classes))
         self.weighs = recipe.sparsity > 0
         self.module: nn.Module = InTraining(bank, self.auxiliaries, self.weighs)
         self.learnt: nn.Module = nn.ModuleList([self.domain, *self.auxiliaries.values()])
@@ -124,13 +126,10 @@ class DomainTask:
     def begin(self, epoch: int) -> None:
         if not self._recipe.frozen or self._recipe.drifts:
             return
-        is_frozen = epoch < self._recipe.frozen
-        self.domain.keeps_statistics = is_frozen or self._keeps_statistics
+        self.domain.is_frozen = epoch < self._recipe.frozen
         self.domain.train(self.domain.training)
-        for role, ones in self.domain.role_parameters().items():
-            if role in BACKBONE:
-                for one in ones:
-                    one.requires_grad_(not is_frozen)
+        for one in self._backbone:
+            one.requires_grad_(not self.domain.is_frozen)
 
     def batch(self, epoch: int, step: int) -> Batch:
         rows = self.rows(epoch, step)
@@ -147,14 +146,16 @@ class DomainTask:
         return self._parts[step]
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        said: Said = module(*batch.inputs, batch.domain)
-        right = (said.logits.argmax(dim=1) == batch.labels).sum()
+        return self.loss_of(module(*batch.inputs, batch.domain), batch.labels)
+
+    def loss_of(self, said: Said, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of what was said of some photos, and how many were right."""
+        right = (said.logits.argmax(dim=1) == labels).sum()
         smoothing = self._recipe.smoothing
-        loss = cross_entropy(said.logits, batch.labels, label_smoothing=smoothing)
+        loss = cross_entropy(said.logits, labels, label_smoothing=smoothing)
         if said.auxiliary is not None:
-            loss = loss + self._recipe.auxiliary * cross_entropy(
-                said.auxiliary, batch.labels, label_smoothing=smoothing
-            )
+            by_auxiliary = cross_entropy(said.auxiliary, labels, label_smoothing=smoothing)
+            loss = loss + self._recipe.auxiliary * by_auxiliary
         if said.weights is not None:
             loss = loss + self._recipe.sparsity * said.weights
         return loss, right

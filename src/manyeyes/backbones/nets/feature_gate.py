@@ -54,12 +54,12 @@ class FeatureGate(nn.Module):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The gate whose state this is. Raises KeyError, ValueError or RuntimeError for any other."""
+        """The gate whose state this is; it drops nothing. Raises KeyError, ValueError or RuntimeError for any other."""
         if "logits" in tensors:
             gate = cls(len(tensors["logits"]), static=True)
         else:
             hidden, dimension = tensors["layers.0.weight"].shape
-            gate = cls(dimension, hidden, bias="layers.0.bias" in tensors)
+            gate = cls(dimension, hidden, dropout=0.0, bias="layers.0.bias" in tensors)
         gate.load_state_dict(dict(tensors))
         return gate
 

@@ -22,6 +22,8 @@ from manyeyes.backbones.second_order.tap import VERSION, SecondOrderTap
 from manyeyes.errors import CardError
 
 WEIGHTS = "model.safetensors"
+# A network with gates can be adapted once more, with gates.
+MOST_GATED = 8
 
 
 class TorchNet(ABC):
@@ -60,9 +62,11 @@ class TorchNet(ABC):
             shrink_to(network, state)
             return network
         inner = {name.removeprefix(INNER): tensor for name, tensor in state.items() if name.startswith(INNER)}
+        if any(name.startswith(INNER * MOST_GATED) for name in inner):
+            raise CardError(f"{card.name}: more than {MOST_GATED} gates behind each other are none of ours")
         try:
             return Gated(self.network_for(card, inner), gates)
-        except AttributeError as error:
+        except (AttributeError, KeyError) as error:
             raise CardError(f"{card.name}: a feature gate is for another network: {error}") from None
 
     def load(self, card: Card, folder: Path, run: Run = PLAIN) -> Encoder:
@@ -82,6 +86,8 @@ class TorchNet(ABC):
             network.load_state_dict(state)
         except RuntimeError as error:
             raise CardError(f"{card.name}: the weights do not fit {card.architecture}: {_summary(error)}") from None
+        if isinstance(network, Gated):
+            _check_gates(network, card)
         tap = SecondOrderTap.of(network, card, folder) if SECOND_ORDER in taps else None
         return WholeNet(network, card.preprocessing, tap).eval()
 
@@ -90,6 +96,16 @@ def _key(card: Card, run: Run) -> str:
     """Sixteen hex digits that change with whatever changes the graph, for weights of one folder."""
     identity = [card.net, card.architecture, dataclasses.asdict(card.preprocessing), run.taps, VERSION]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@torch.no_grad()
+def _check_gates(network: Gated, card: Card) -> None:
+    """A look at one photo: Raise CardError for gates of other features than the network has."""
+    size = card.preprocessing.size
+    try:
+        network(torch.zeros(1, 3, size, size))
+    except RuntimeError as error:
+        raise CardError(f"{card.name}: a feature gate is for another network: {_summary(error)}") from None
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -259,7 +259,7 @@ def test_a_folder_with_other_files_is_refused_before_any_photo_is_read(fit, worl
 
 
 def test_a_model_is_replaced(fit, world, tmp_path):
-    for expert in ("softmax", "kernel-ridge"):
+    for expert in ("softmax", "kernel-ridge", "gated"):
         assert fit(world.photos, "--no-compare", "--expert", expert).status == 0
         assert ManyEyesClassifier.load(tmp_path / "model").expert == expert
 

@@ -11,8 +11,8 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from paired import sign_test, spread
 from record import keep, table
-from scipy.stats import binomtest
 
 from manyeyes import ManyEyesClassifier
 from manyeyes.adapt.adapting import open_bank
@@ -118,14 +118,7 @@ def against(right: dict, name: str) -> str:
     mine, theirs = (
         np.concatenate([np.ravel(seed) for one in right[key].values() for seed in one]) for key in (name, RIVAL)
     )
-    better, worse = int(np.sum(mine > theirs)), int(np.sum(mine < theirs))
-    p_value = binomtest(better, better + worse).pvalue if better + worse else 1.0
-    return f"{100 * (mine.mean() - theirs.mean()):+.1f} (p = {p_value:.2g})"
-
-
-def spread(values: list[float]) -> str:
-    percent = 100 * np.asarray(values)
-    return f"{percent.mean():.1f}" + (f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else "")
+    return sign_test(mine, theirs)
 
 
 if __name__ == "__main__":

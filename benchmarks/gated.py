@@ -15,8 +15,8 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from paired import sign_test, spread
 from record import keep, table
-from scipy.stats import binomtest
 
 from manyeyes.adapt.adapting import Course, adapt, open_bank
 from manyeyes.adapt.bank import DomainBank
@@ -212,14 +212,7 @@ def difference(runs: list[Run], name: str, rival: str) -> str:
     if not keys or not any(one.name == rival for one in runs):
         return ""
     mine, theirs = (np.concatenate([by_key[one, *key] for key in keys]) for one in (name, rival))
-    better, worse = int(np.sum(mine > theirs)), int(np.sum(mine < theirs))
-    p_value = binomtest(better, better + worse).pvalue if better + worse else 1.0
-    return f"{100 * (mine.mean() - theirs.mean()):+.1f} (p = {p_value:.2g})"
-
-
-def spread(values: list[float]) -> str:
-    percent = 100 * np.asarray(values)
-    return f"{percent.mean():.1f}" + (f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else "")
+    return sign_test(mine, theirs)
 
 
 if __name__ == "__main__":

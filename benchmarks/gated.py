@@ -100,14 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("domains", type=Path)
     parser.add_argument("--only", default="", help="Some of the file's domains.")
-    parser.add_argument("--variants", default="", help="Some of the variants.")
+    parser.add_argument("--variants", nargs="*", default=[], help="Some of the variants.")
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     found = read_domains(arguments.domains)
-    domains = chosen(found, arguments.only, lambda one: one.name)
+    domains = chosen(found, arguments.only.split(",") if arguments.only else [], lambda one: one.name)
     names = chosen([*VARIANTS, *EXPERTS], arguments.variants, str)
     calls = [
         joblib.delayed(run)(names, domain, seed, arguments.backbone, arguments.epochs)
@@ -124,12 +124,11 @@ def main() -> None:
     keep(arguments.output, "Gated transfer", {"runs": figures}, text(runs, arguments, domains))
 
 
-def chosen(known: list, words: str, name_of: Callable) -> list:
+def chosen(known: list, named: list[str], name_of: Callable) -> list:
     """Those that are named, or all."""
-    named = words.split(",") if words else [name_of(one) for one in known]
     if strange := set(named) - {name_of(one) for one in known}:
         raise SystemExit(f"unknown: {', '.join(sorted(strange))}")
-    return [one for one in known if name_of(one) in named]
+    return [one for one in known if not named or name_of(one) in named]
 
 
 def run(names: list[str], domain: DomainPhotos, seed: int, backbone: str, epochs: int) -> list[Run]:
@@ -192,7 +191,11 @@ def text(runs: list[Run], arguments: argparse.Namespace, domains: list[DomainPho
             "its head aside. *Seconds*: of one core's time, to train all of these domains. Both with the share that "
             "is more than the rival's.",
             table(["", *(one.name for one in domains), "mean", "against", "parameters", "", "seconds", ""], rows),
-            *(f"{name} against {rival}: {difference(runs, name, rival)}." for name, rival in PAIRS.items()),
+            *(
+                f"{name} against {rival}: {found}."
+                for name, rival in PAIRS.items()
+                if (found := difference(runs, name, rival))
+            ),
         ]
     )
 

@@ -26,7 +26,10 @@ def test_a_reading_tells_classes_apart():
     np.testing.assert_allclose(reading.class_means[0], [1.9, 0, 1.1, 1])
     np.testing.assert_allclose(reading.off, [2 / 8, 6 / 12])
     assert reading.selective[:2].tolist() == [0, 2]
-    assert reading.exciting.tolist() == [[0, 1], [0, 1]]
+    # Feature 2 says what 0 does.
+    assert reading.telling.tolist() == [0, 1]
+    assert reading.exciting.tolist() == [[0, 1], [4, 0]]
+    assert read_gate(WEIGHTS[:, [0, 2]], LABELS, count=2).telling.tolist() == [0, 1]
     text = gate_text(reading, ["daisy", "tulip"])
     assert text.startswith("Weights of a gate over the features, on the mean over photos between 0.01 and 1.04 (1 ")
     assert "On photos of tulip 50.0% of the features are off (below 0.1), on those of daisy 25.0%." in text

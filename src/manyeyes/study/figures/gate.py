@@ -51,11 +51,10 @@ def _by_class(part: SubFigure, reading: GateReading, classes: Sequence[str], sho
 
 
 def _exciting(part: SubFigure, reading: GateReading, paths: Sequence[str]) -> None:
-    part.suptitle(
-        "photos on which the most selective features weigh most", x=0.008, ha="left", fontsize=9.5, color=FAINT
-    )
+    heading = "photos on which features weigh most: of the most selective those that tell different things"
+    part.suptitle(heading, x=0.008, ha="left", fontsize=9.5, color=FAINT)
     cells = part.subplots(*reading.exciting.shape, squeeze=False)
-    for line, feature, photos in zip(cells, reading.selective, reading.exciting, strict=False):
+    for line, feature, photos in zip(cells, reading.telling, reading.exciting, strict=True):
         for axes, photo in zip(line, photos, strict=True):
             show_photo(axes, paths[photo])
             axes.set_xticks([])

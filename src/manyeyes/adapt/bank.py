@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -18,12 +18,16 @@ from manyeyes.backbones.nets.stages import find_stages, pooled, weighed
 from manyeyes.backbones.nets.whole import FEATURES, Headed, WholeNet
 from manyeyes.errors import AdaptError, UnknownNameError
 
+# The parameters of a module, and the name of one of them.
+_ParameterSeat = tuple[dict[str, nn.Parameter | None], str]
+
 
 class _Table(NamedTuple):
-    """Whose turn it is: norms and weights in the order of their seats, adapters by site, gates by stage."""
+    """Whose turn it is: norms in the order of their seats, weights by name, or None for the backbone's, adapters by
+    site, gates by stage."""
 
     norms: list[nn.Module]
-    body: list[nn.Parameter]
+    body: Mapping[str, nn.Parameter] | None
     adapters: Mapping[str, Adapter]
     gates: Mapping[str, FeatureGate]
 
@@ -49,16 +53,12 @@ class DomainBank(nn.Module):
         self._whole = whole.eval().requires_grad_(False)
         self.sites = find_sites(whole, size)
         self.source_norms = norms_of(whole.network)
-        self._source_body = body_of(whole, size)
         self._domains = nn.ModuleList()
         self._numbers: dict[str, int] = {}
         self._active: str | None = None
-        # Found once, used at every switch: where norms and weights sit, and whose to put there.
+        # Found once, used at every switch: where norms sit, and whose norms, weights, adapters and gates count.
         self._seats = [_seat(whole.network, name) for name in self.source_norms]
-        self._body_seats = [_body_seat(whole.network, name) for name in self._source_body]
-        self._tables: dict[str | None, _Table] = {
-            None: _Table(list(self.source_norms.values()), list(self._source_body.values()), {}, {})
-        }
+        self._tables: dict[str | None, _Table] = {None: _Table(list(self.source_norms.values()), None, {}, {})}
         self._table = self._tables[None]
         stages = find_stages(whole, size)
         self.stages = tuple(stages)
@@ -101,13 +101,8 @@ class DomainBank(nn.Module):
             self._domains.append(domain)
         # In memory as the backbone is, see above.
         domain.to(next(self._whole.parameters()).device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        norms, body = domain.norms, domain.body or self._source_body
-        self._tables[name] = _Table(
-            [norms[seat] for seat in self.source_norms],
-            [body[seat] for seat in self._source_body],
-            domain.adapters,
-            domain.gates,
-        )
+        norms = [domain.norms[seat] for seat in self.source_norms]
+        self._tables[name] = _Table(norms, domain.body or None, domain.adapters, domain.gates)
         domain.train(self.training)
         if name == self._active:
             self.switch(name)
@@ -115,7 +110,7 @@ class DomainBank(nn.Module):
 
     def put_new(self, name: str, classes: tuple[str, ...], plan: Plan) -> Domain:
         """Take in a domain that knows nothing yet, with adapters as planned."""
-        body = self._source_body if plan.method == "full" else {}
+        body = self.source_body if plan.method == "full" else {}
         gates = plan.gates(self.dimensions)
         domain = Domain.new(classes, self.dimension, self.source_norms, plan.adapters(self.sites), gates, body)
         domain.keeps_statistics = plan.statistics == "source"
@@ -128,12 +123,13 @@ class DomainBank(nn.Module):
         """Use another domain, or with None the backbone as it came. Takes microseconds."""
         if name not in self._tables:
             self[name or ""]  # says which there are
-        self._table = self._tables[name]
+        before, self._table = self._table, self._tables[name]
         for (holder, place), norm in zip(self._seats, self._table.norms, strict=True):
             holder[place] = norm
-        for seats, parameter in zip(self._body_seats, self._table.body, strict=True):
-            for parameters, place in seats:
-                parameters[place] = parameter
+        if self._table.body is not before.body:
+            body = self._table.body or self.source_body
+            for key, (parameters, place) in self._body_seats:
+                parameters[place] = body[key]
         self._active = name
         return self
 
@@ -208,10 +204,27 @@ class DomainBank(nn.Module):
         dimension: int = self.dimensions[POOLED]
         return dimension
 
-    @property
-    def body_shapes(self) -> dict[str, torch.Size]:
-        """Of the weights that a domain may have of its own."""
-        return {name: one.shape for name, one in self._source_body.items()}
+    @cached_property
+    def source_body(self) -> dict[str, nn.Parameter]:
+        """The backbone's weights that a domain may have of its own (:func:`manyeyes.adapt.sites.body_of`).
+
+        Found when they are first wanted, which is before any domain has its own.
+        """
+        with self.using(None):
+            found = body_of(self._whole.eval(), self.size)
+        self.train(self.training)
+        return found
+
+    @cached_property
+    def _body_seats(self) -> list[tuple[str, _ParameterSeat]]:
+        """Everywhere that one of these is: some networks have one in several places."""
+        names = {id(one): name for name, one in self.source_body.items()}
+        return [
+            (names[id(parameter)], (module._parameters, place))
+            for module in self._whole.network.modules()
+            for place, parameter in module._parameters.items()
+            if id(parameter) in names
+        ]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         # So that the backbone's own norms and weights are in their places, and are moved as well.
@@ -242,17 +255,6 @@ def _seat(network: nn.Module, name: str) -> tuple[dict[str, nn.Module | None], s
     return network.get_submodule(holder)._modules, place
 
 
-def _body_seat(network: nn.Module, name: str) -> list[tuple[dict[str, nn.Parameter | None], str]]:
-    """Everywhere that a parameter is: some networks have one in several places."""
-    wanted = network.get_parameter(name)
-    return [
-        (module._parameters, place)
-        for module in network.modules()
-        for place, parameter in module._parameters.items()
-        if parameter is wanted
-    ]
-
-
 def _check_fits(domain: Domain, bank: DomainBank) -> None:
     sites = {site.name: site for site in bank.sites}
     if strange := domain.adapters.keys() - sites.keys():
@@ -262,10 +264,14 @@ def _check_fits(domain: Domain, bank: DomainBank) -> None:
     dimensions = {place: gate.dimension for place, gate in domain.gates.items()}
     if not dimensions.items() <= bank.dimensions.items():
         raise AdaptError("the domain was made for another backbone: its gates do not fit this one")
-    if domain.body and {name: one.shape for name, one in domain.body.items()} != bank.body_shapes:
+    if domain.body and _shapes(domain.body) != _shapes(bank.source_body):
         raise AdaptError("the domain was made for another backbone: its weights do not fit this one")
     if domain.norms.keys() != bank.source_norms.keys() or domain.head.in_features != bank.dimension:
         raise AdaptError("the domain was made for another backbone: its norms or its head do not fit this one")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _count(domains: Iterable[Domain]) -> int:

@@ -45,12 +45,14 @@ HIDDEN: dict[str, tuple[Hidden, ...]] = {
 @dataclass(frozen=True)
 class Block:
     """name : of the module. skippable : whether what it gives has the shape of what it is given, so that it can be left
-    out. hidden : its own channels. depthwise : convolutions of one filter a channel whose filters could be smaller."""
+    out. hidden : its own channels. depthwise : convolutions of one filter a channel whose filters could be smaller, and
+    kernel : the side of the largest of these; 0 for none."""
 
     name: str
     skippable: bool
     hidden: tuple[Hidden, ...]
     depthwise: Names
+    kernel: int
 
 
 def find_blocks(whole: WholeNet, size: int) -> tuple[Block, ...]:
@@ -70,10 +72,13 @@ def find_blocks(whole: WholeNet, size: int) -> tuple[Block, ...]:
         whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))
     for handle in handles:
         handle.remove()
-    return tuple(
-        Block(name, before == after, _hidden(network, name), _depthwise(network, name))
-        for name, (before, after) in shapes.items()
-    )
+    return tuple(_block(network, name, before == after) for name, (before, after) in shapes.items())
+
+
+def _block(network: nn.Module, name: str, skippable: bool) -> Block:
+    depthwise = _depthwise(network, name)
+    kernel = max((network.get_parameter(f"{one}.weight").shape[2] for one in depthwise), default=0)
+    return Block(name, skippable, _hidden(network, name), depthwise, kernel)
 
 
 def _hidden(network: nn.Module, block: str) -> tuple[Hidden, ...]:

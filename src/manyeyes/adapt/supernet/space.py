@@ -34,19 +34,16 @@ class PathSpace:
     genes: tuple[Gene, ...]
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], kernels: Sequence[int]) -> "PathSpace":
-        """What these blocks could be. ``kernels`` : of each, the side of its largest depthwise filters; 0 for none.
-
-        Raises AdaptError when there is nothing to choose.
-        """
+    def of(cls, blocks: Sequence[Block]) -> "PathSpace":
+        """What these blocks could be. Raises AdaptError when there is nothing to choose."""
         genes: list[Gene] = []
-        for block, kernel in zip(blocks, kernels, strict=True):
+        for block in blocks:
             if block.skippable:
                 genes.append(Gene(block.name, "keep", (1.0, 0.0)))
             if block.hidden:
                 genes.append(Gene(block.name, "width", WIDTHS))
-            if kernel:
-                genes.append(Gene(block.name, "kernel", tuple(float(side) for side in range(kernel, 2, -2))))
+            if block.kernel:
+                genes.append(Gene(block.name, "kernel", tuple(float(side) for side in range(block.kernel, 2, -2))))
         if not genes:
             known = "a ResNet, EfficientNet, MobileNet, ConvNeXt or ViT"
             raise AdaptError(f"the network has no block that could be smaller: choose {known}")

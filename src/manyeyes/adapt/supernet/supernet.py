@@ -35,7 +35,7 @@ class Supernet:
     def __init__(self, whole: WholeNet, size: int) -> None:
         self.whole, self.size = whole.eval(), size
         self.blocks = find_blocks(whole, size)
-        self.space = PathSpace.of(self.blocks, [self._kernel(block.depthwise) for block in self.blocks])
+        self.space = PathSpace.of(self.blocks)
         # By the weights that the network came with: channels that one path has, all wider paths have.
         self._ranks = rank_channels(whole.network, self.blocks)
         self._costs: dict[Path, Cost] = {}
@@ -72,8 +72,3 @@ class Supernet:
 
     def _change(self, path: Path) -> Change:
         return change_of(self.whole.network, self.blocks, self.space, path, self._ranks)
-
-    def _kernel(self, names: tuple[str, ...]) -> int:
-        """The side of the largest of these filters."""
-        sides = [self.whole.network.get_parameter(f"{name}.weight").shape[2] for name in names]
-        return max(sides, default=0)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.compress import new_domain_like
 from manyeyes.adapt.domain_file import load_domains, read_header
 from manyeyes.adapt.plan import Plan
+from manyeyes.adapt.tasks.classification import CLASSIFICATION
+from manyeyes.adapt.tasks.objective import Objective
 from manyeyes.adapt.training.loop import Training, train
 from manyeyes.adapt.training.pixels import Photos
 from manyeyes.adapt.training.recipe import Recipe
@@ -35,12 +37,13 @@ HELD = 8
 
 @dataclass(frozen=True)
 class Course:
-    """What one domain learns from: photos, which of them it trains on, and which say when to stop (or none)."""
+    """What one domain learns, and from what: photos, which of them it trains on, which say when to stop (or none)."""
 
     name: str
     photos: Photos
     train: Rows
     held: Rows
+    objective: Objective = CLASSIFICATION
 
 
 def torch_net_of(card: Card) -> TorchNet:
@@ -80,16 +83,21 @@ def load_bank(path: Path, accept_undeclared_licence: bool = False) -> tuple[Doma
 
 
 def split_off(
-    name: str, photos: Photos, seed: int = 0, groups: Groups | None = None, rows: Rows | None = None
+    name: str,
+    photos: Photos,
+    seed: int = 0,
+    groups: Groups | None = None,
+    rows: Rows | None = None,
+    parts: int = HELD,
 ) -> Course:
-    """A course from these rows (or all), whose held-out photos are about an eighth of each class.
+    """A course from these rows (or all), of which about one of so many parts of each class is held out.
 
     No group is on both sides, and a class of a single photo is trained on. When nothing can be held out, all are
     trained on.
     """
     every = np.arange(len(photos)) if rows is None else rows
     labels, tied = photos.labels[every], None if groups is None else np.asarray(groups)[every]
-    split = next(folds(labels, HELD, seed, tied), None)
+    split = next(folds(labels, parts, seed, tied), None)
     if split is None:
         return Course(name, photos, every, every[:0])
     learnt, held = knowing_all(*split, labels, tied)
@@ -125,15 +133,16 @@ def go_on(
     bank: DomainBank, courses: Sequence[Course], recipe: Recipe, checkpoints: Path | None = None, identity: Any = None
 ) -> Training:
     """Train domains that are in the bank. ``identity``, as JSON, tells this training from others of the folder."""
-    tasks = [DomainTask(bank, one.name, one.photos, one.train, one.held, recipe) for one in courses]
+    tasks = [DomainTask(bank, one.name, one.photos, one.train, one.held, recipe, one.objective) for one in courses]
     task = tasks[0] if len(tasks) == 1 else RoundRobin(tasks)
-    path = checkpoints and checkpoints / f"{_fingerprint(bank, courses, recipe, identity)}.safetensors"
+    path = checkpoints and checkpoints / f"{fingerprint(bank, courses, recipe, identity)}.safetensors"
     return train(task, recipe, path, " and ".join(one.name for one in courses[:3]) + " …" * (len(courses) > 3))
 
 
-def _fingerprint(bank: DomainBank, courses: Sequence[Course], recipe: Recipe, identity: Any) -> str:
+def fingerprint(bank: DomainBank, courses: Sequence[Course], recipe: Recipe, identity: Any) -> str:
     """Sixteen hex digits that change with whatever changes a training."""
-    digest = hashlib.sha256(json.dumps([recipe.to_dict(), identity, [one.name for one in courses]]).encode())
+    what = [(one.name, one.objective.name, asdict(one.objective)) for one in courses]
+    digest = hashlib.sha256(json.dumps([recipe.to_dict(), identity, what]).encode())
     for course in courses:
         for array in (course.photos.pixels, course.photos.labels, course.train, course.held):
             digest.update(np.ascontiguousarray(array).data)

@@ -107,6 +107,11 @@ class Domain(nn.Module):
             "head": list(self.head.parameters()),
         }
 
+    def begin_as(self, other: "Domain") -> None:
+        """Have all that another domain with as much of its own has learnt, but for the head."""
+        learnt = {name: tensor for name, tensor in other.state_dict().items() if not name.startswith("head.")}
+        self.load_state_dict(self.state_dict() | learnt)
+
     def draw_head(self) -> None:
         """A head as torch draws it, and without a bias, which stays zero."""
         self.head.reset_parameters()

@@ -21,11 +21,13 @@ from manyeyes.adapt.adapting import open_bank, split_off
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.fold import write_folded
 from manyeyes.adapt.plan import Plan
+from manyeyes.adapt.tasks.classification import CLASSIFICATION
+from manyeyes.adapt.tasks.objective import Metrics, Score
 from manyeyes.adapt.training.loop import train
 from manyeyes.adapt.training.pixels import Opened, Photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.start import fit_head_to
-from manyeyes.adapt.training.task import JUDGED, Batch, DomainTask, Score, features
+from manyeyes.adapt.training.task import JUDGED, Batch, DomainTask, features
 from manyeyes.adapt.zoo import CHANGED, Adapting, alone_at, check_adaptable, open_for, place_of
 from manyeyes.backbones.card import Card
 from manyeyes.errors import AdaptError
@@ -145,7 +147,10 @@ class JointTask:
         self.module.train(was_training)
         log_proba, labels = torch.cat(said).cpu(), self._labels(self.held)
         right = (log_proba.argmax(dim=1) == labels).double().mean()
-        return Score(float(self._loss(log_proba, labels)), float(right))
+        return Score(float(self._loss(log_proba, labels)), {"accuracy": float(right)})
+
+    def words(self, metrics: Metrics) -> str:
+        return CLASSIFICATION.words(metrics)
 
     def _loss(self, log_proba: Tensor, labels: Tensor) -> Tensor:
         return nll_loss(log_proba, labels, self._weights.to(log_proba.device))

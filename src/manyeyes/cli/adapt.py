@@ -1,12 +1,15 @@
 """``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
 
 import dataclasses
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manyeyes.cli.adapt_plan import chosen, published
+from manyeyes.cli.adapt_courses import Reading, read_courses, say_score
+from manyeyes.cli.adapt_plan import check_task, chosen, chosen_supernet, published, refuse_supernet
+from manyeyes.cli.adapt_supernet import adapt_supernet
 from manyeyes.cli.gate_figure import check_figure, draw
 from manyeyes.cli.options import (
     AcceptUndeclared,
@@ -17,17 +20,13 @@ from manyeyes.cli.options import (
     one_card,
     read_budget,
 )
-from manyeyes.progress import console
 
 if TYPE_CHECKING:
-    from manyeyes.adapt.adapting import Course
     from manyeyes.adapt.bank import DomainBank
-    from manyeyes.adapt.training.pixels import Photos
-    from manyeyes.backbones.card import Card
-    from manyeyes.experts.folds import Rows
 
 # Panels of the help.
 WHAT, GATES, HOW = "What is added to the backbone", "Gates over its features", "How it is trained"
+SMALLER = "A smaller network inside the backbone (--method supernet)"
 
 
 def adapt(
@@ -35,14 +34,34 @@ def adapt(
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTOS...", help="Folders with a folder for each class, or manifests.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write what was learnt: domain.safetensors.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Where to write what was learnt: domain.safetensors; a folder for a smaller network."
+        ),
+    ],
     backbone: Annotated[str, typer.Option(help="A card, or a source such as timm:NAME.")] = "efficientnet-lite0",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="classification; gender or age, from class folders or UTKFace's names; or re-identification, from a "
+            "folder for each identity or Market-1501's."
+        ),
+    ] = "classification",
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Photos of the place of use, whose labels nobody knows or looks at: classification fits itself to it.",
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
             rich_help_panel=WHAT,
             help="parallel, series or lowrank adapters; norms: only these are trained; full: all weights are; gated: "
-            "full, with a gate over the features; or parallel+gated and the like.",
+            "full, with a gate over the features; or parallel+gated and the like. supernet: a smaller network inside "
+            "the backbone is found; search: the same again within another budget, without tuning again.",
         ),
     ] = "parallel",
     adapters: Annotated[
@@ -119,6 +138,42 @@ def adapt(
             rich_help_panel=GATES, help="Draw what the gate over the features says, as this .svg and a .png beside it."
         ),
     ] = None,
+    macs: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=SMALLER,
+            help="What it may take for a photo: a share of the backbone's multiply-accumulates, 0.5x, or 150M.",
+        ),
+    ] = "0.5x",
+    tuned: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=SMALLER,
+            help="What learns while all paths are tuned: full, all weights; or parallel, lowrank or norms.",
+        ),
+    ] = "full",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=SMALLER, metavar="PHOTOS", help="Labelled photos on which all paths are tuned first."
+        ),
+    ] = None,
+    self_supervised: Annotated[
+        bool,
+        typer.Option(
+            "--self-supervised",
+            rich_help_panel=SMALLER,
+            help="No label is looked at while paths are tuned: they learn to see what the backbone sees.",
+        ),
+    ] = False,
+    linear: Annotated[
+        bool,
+        typer.Option(
+            "--linear", rich_help_panel=SMALLER, help="Judge paths by a ridge regression on their features alone."
+        ),
+    ] = False,
+    population: Annotated[int, typer.Option(min=4, rich_help_panel=SMALLER, help="Paths of a generation.")] = 24,
+    generations: Annotated[int, typer.Option(min=1, rich_help_panel=SMALLER, help="Of the search.")] = 10,
     size: Annotated[
         int | None, typer.Option(min=16, rich_help_panel=WHAT, help="Side of the photos. [default: the backbone's]")
     ] = None,
@@ -176,12 +231,12 @@ def adapt(
     """Adapt a backbone to photos, leaving its own weights as they are.
 
     What is learnt (small adapters, norms, gates and a head; or weights anew) goes into one file. An eighth of the
-    photos (or the split `val`) is held out to say when to stop; a split `test` is only judged, once, in the end. A run
-    that is stopped goes on when the command is given again. Several PHOTOS become domains of one bank, trained by
-    turns.
+    photos (or the split `val`; of re-identification, an eighth of the people) is held out to say when to stop; a split
+    `test` is only judged, once, in the end. A run that is stopped goes on when the command is given again. Several
+    PHOTOS become domains of one bank, trained by turns.
     """
+    from manyeyes.adapt.adapting import HELD, go_on, load_bank, open_bank
     from manyeyes.adapt.adapting import adapt as adapt_bank
-    from manyeyes.adapt.adapting import go_on, load_bank, open_bank
     from manyeyes.adapt.compress import compressed
     from manyeyes.adapt.domain_file import check_place, read_header, save_domains
     from manyeyes.adapt.fold import check_folder, write_folded
@@ -190,6 +245,11 @@ def adapt(
     from manyeyes.errors import ChoiceError
     from manyeyes.home import cache_home
 
+    check_task(task, unlabelled, len(photos))
+    if method in ("supernet", "search"):
+        adapt_supernet(photos, output, *chosen_supernet(ctx), ctx.params)
+        return
+    refuse_supernet(ctx)
     check_place(output)
     multiple = None if budget is None else read_budget(budget)
     card = one_card(backbone)
@@ -211,7 +271,8 @@ def adapt(
     else:
         bank, sized = load_bank(into, accept_undeclared_licence)
         facts = dict(header.facts)
-    courses, judged, paths = _courses(photos, sized, set(bank.names), seed, max_rejected)
+    read = read_courses(photos, sized, set(bank.names), Reading(task, unlabelled, HELD, seed, max_rejected))
+    courses = [one.course for one in read]
     if multiple is not None:
         others = bank.norms_size() + plan.gates_size(bank.dimensions)
         plan = within_budget(plan, bank.sites, multiple, bank.backbone_size(), others)
@@ -224,89 +285,21 @@ def adapt(
         trainings.append(go_on(bank, courses, second, checkpoints, [plan.to_dict(), compress]))
     histories = [{"best": one.best, "epochs": list(one.history)} for one in trainings]
     learnt = {"plan": plan.to_dict(), "recipe": recipe.to_dict(), "compress": compress, "trainings": histories}
-    facts |= {course.name: learnt for course in courses}
+    facts |= {one.name: learnt | {"task": {"name": one.objective.name} | asdict(one.objective)} for one in courses}
     save_domains(bank, card, weights_sha256(card), output, facts)
     for one in trainings:  # only now does nobody need to go on from them
         if one.checkpoint is not None:
             one.checkpoint.unlink(missing_ok=True)
-    for course in courses:
-        _say(bank, course, judged.get(course.name))
+    for each in read:
+        say_score(bank, each)
     typer.echo(
         f"{_names(bank)} saved in {output}: {bank.multiple():.3f} times the parameters of {card.name}, heads aside"
     )
     if figure is not None:
-        draw(bank, courses[0], paths[courses[0].name], card.name, figure)
+        draw(bank, courses[0], read[0].paths, card.name, figure)
     if fold is not None:
         made = write_folded(bank, courses[0].name, sized, fold)
         typer.echo(f"the folded backbone is local:{fold}, with {made.dimension:,} features")
-
-
-def _courses(
-    sources: list[str], card: "Card", taken: set[str], seed: int, max_rejected: float
-) -> "tuple[list[Course], dict[str, Photos], dict[str, tuple[str, ...]]]":
-    """What each domain learns from; of those that have a split ``test``, the photos of that; and the paths of all."""
-
-    from manyeyes.adapt.adapting import Course, split_off
-    from manyeyes.adapt.training.pixels import open_photos
-    from manyeyes.errors import ChoiceError
-    from manyeyes.images import check_rejected, read_photos, together
-
-    courses: list[Course] = []
-    judged: dict[str, Photos] = {}
-    paths: dict[str, tuple[str, ...]] = {}
-    for source in sources:
-        place = Path(source)
-        name = (place.name if place.is_dir() else place.stem) or place.resolve().name
-        if name in taken | {course.name for course in courses}:
-            raise ChoiceError(f"two domains would be called {name!r}: rename a folder")
-        found = read_photos(source)
-        found.require_classes(2)
-        opened = open_photos(found.paths, found.labels, card.preprocessing)
-        check_rejected(opened.rejected, len(found), max_rejected)
-        for one in opened.rejected[:10]:
-            console.print(f"  left out: {one}", soft_wrap=True)
-        if len(opened.rejected) > 10:
-            console.print(f"  … and {len(opened.rejected) - 10} more")
-        good = found.select(opened.is_good)
-        (good if good.splits is None else good.split("train")).require_classes(2)
-        groups = together(opened.sha256, good.groups)
-        photos, paths[name] = opened.photos, good.paths
-        rows = {split: _rows(good.splits, split) for split in ("train", "val", "test")}
-        if good.splits is None:
-            courses.append(split_off(name, photos, seed, groups))
-        elif len(rows["val"]):
-            courses.append(Course(name, photos, rows["train"], rows["val"]))
-        else:
-            courses.append(split_off(name, photos, seed, groups, rows["train"]))
-        if len(rows["test"]):
-            judged[name] = photos.select(rows["test"])
-        course = courses[-1]
-        console.print(
-            f"{name}: {len(photos.classes)} classes, {len(course.train):,} photos to train on, "
-            f"{len(course.held):,} to stop by, {len(rows['test']):,} to judge by in the end",
-            soft_wrap=True,
-        )
-    return courses, judged, paths
-
-
-def _rows(splits: tuple[str, ...] | None, name: str) -> "Rows":
-    import numpy as np
-
-    return np.array([row for row, split in enumerate(splits or ()) if split == name], np.int64)
-
-
-def _say(bank: "DomainBank", course: "Course", judged: "Photos | None") -> None:
-    """How good a domain is."""
-    import numpy as np
-
-    from manyeyes.adapt.training.task import score
-
-    parts = []
-    if len(course.held):
-        parts.append(f"{score(bank, course.name, course.photos, course.held).accuracy:.1%} of the photos to stop by")
-    if judged is not None:
-        parts.append(f"{score(bank, course.name, judged, np.arange(len(judged))).accuracy:.1%} of the split test")
-    typer.echo(f"{course.name}: right on {' and '.join(parts)}" if parts else f"{course.name}: nothing to judge by")
 
 
 def _names(bank: "DomainBank") -> str:

@@ -51,8 +51,32 @@ def chosen(ctx: typer.Context) -> "tuple[Plan, Recipe]":
             ctx, ("adapters", "rank", "budget", "dropout", "compress"), "is about adapters, and a method that has them"
         )
     if plan.gating is None:
-        _refuse(ctx, ("gate_at", "gate_start", "static_gate", "sparsity"), "is about gates: --method gated, or …+gated")
+        _refuse(ctx, GATES, "is about gates: --method gated, or …+gated")
     return plan, recipe_for(plan, Recipe(**{name: options[name] for name in RECIPE}))
+
+
+def chosen_supernet(ctx: typer.Context) -> "tuple[Plan, Recipe]":
+    """What is trained, and how, of a network all of whose paths are."""
+    from manyeyes.adapt.gated_transfer import plan_of, recipe_for
+    from manyeyes.adapt.plan import ranks_of
+    from manyeyes.adapt.training.recipe import Recipe
+    from manyeyes.errors import ChoiceError
+
+    options = ctx.params
+    tuned = options["tuned"]
+    if tuned not in TUNED:
+        raise ChoiceError(f"--tuned is one of {', '.join(TUNED)}, not {tuned!r}: other things fit one path only")
+    others = ("into", "compress", "fold", "figure", "faithful", "budget", "statistics", "auxiliary", "frozen")
+    _refuse(ctx, (*others, *GATES), "is not for a smaller network inside the backbone")
+    if tuned in ("full", "norms"):
+        _refuse(ctx, ("adapters", "rank", "dropout"), "is about adapters: --tuned parallel or lowrank")
+    plan = plan_of(tuned, ranks=ranks_of(options["adapters"], options["rank"]), dropout=options["dropout"])
+    return plan, recipe_for(plan, Recipe(**{name: options[name] for name in RECIPE}))
+
+
+def refuse_supernet(ctx: typer.Context) -> None:
+    """Raise ChoiceError for options that are about a supernet."""
+    _refuse(ctx, SUPERNET, "is about a smaller network inside the backbone: --method supernet, or search")
 
 
 def published(ctx: typer.Context) -> "tuple[Plan, Recipe]":
@@ -67,6 +91,24 @@ def published(ctx: typer.Context) -> "tuple[Plan, Recipe]":
     changes = _given(ctx, RECIPE)
     plan, recipe = gated_transfer.published(changes.get("epochs", 100))
     return plan, dataclasses.replace(recipe, **changes)
+
+
+GATES = ("gate_at", "gate_start", "static_gate", "sparsity")
+SUPERNET = ("macs", "tuned", "source", "self_supervised", "linear", "population", "generations")
+# What may be trained while all paths of a supernet are tuned.
+TUNED = ("full", "parallel", "lowrank", "norms")
+
+
+def check_task(task: str, unlabelled: str | None, domains: int) -> None:
+    """Raise what is wrong with a task before any photo is read."""
+    from manyeyes.adapt.tasks import check_name
+    from manyeyes.errors import ChoiceError
+
+    check_name(task)
+    if unlabelled is not None and task != "classification":
+        raise ChoiceError(f"--unlabelled is about classification, not --task {task}")
+    if unlabelled is not None and domains > 1:
+        raise ChoiceError("--unlabelled wants one domain: adapt the backbone to one folder of photos")
 
 
 def _given(ctx: typer.Context, names: Iterable[str]) -> dict[str, Any]:

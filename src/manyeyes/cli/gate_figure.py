@@ -29,15 +29,17 @@ def check_figure(figure: Path, plan: "Plan", domains: int) -> None:
 
 
 def draw(bank: "DomainBank", course: "Course", paths: tuple[str, ...], backbone: str, figure: Path) -> None:
-    """What the gate says of all photos that the domain came from."""
+    """What the gate says of all labelled photos that the domain came from."""
     import numpy as np
 
+    from manyeyes.adapt.tasks.objective import UNLABELLED
     from manyeyes.adapt.training.task import feature_weights
     from manyeyes.study.feature_gate import read_gate
     from manyeyes.study.figures.gate import draw_gate, gate_text
     from manyeyes.study.figures.style import house_style, save
 
-    rows = np.sort(np.concatenate([course.train, course.held]))
+    rows = np.union1d(course.train, course.held)
+    rows = rows[course.photos.labels[rows] != UNLABELLED]
     present, labels = np.unique(course.photos.labels[rows], return_inverse=True)
     classes = [course.photos.classes[one] for one in present]
     weights = feature_weights(bank, course.name, course.photos, rows).double().numpy()

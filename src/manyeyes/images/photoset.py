@@ -37,6 +37,7 @@ class PhotoSet:
 
     ``splits`` names the part (train, val, test …) that a photo belongs to, ``groups`` what must not be torn apart
     between parts (one patient, one burst of shots). ``notes`` are sentences on what the source held and was left out.
+    ``cameras`` names what took each photo.
     """
 
     paths: tuple[str, ...]
@@ -44,9 +45,10 @@ class PhotoSet:
     splits: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    cameras: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for field in (self.labels, self.splits, self.groups):
+        for field in (self.labels, self.splits, self.groups, self.cameras):
             if field is not None and len(field) != len(self.paths):
                 raise ValueError(f"{len(self.paths)} paths, but a field of {len(field)} entries")
 
@@ -81,6 +83,7 @@ class PhotoSet:
             labels=pick(self.labels),
             splits=None if self.splits is None else pick(self.splits),
             groups=None if self.groups is None else pick(self.groups),
+            cameras=None if self.cameras is None else pick(self.cameras),
         )
 
     def split(self, name: str) -> "PhotoSet":

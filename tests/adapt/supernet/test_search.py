@@ -7,6 +7,7 @@ import pytest
 
 from manyeyes.adapt.supernet.search import Candidate, pareto_front, search, within
 from manyeyes.adapt.supernet.space import Gene, PathSpace
+from manyeyes.adapt.tasks.objective import Score
 from manyeyes.errors import AdaptError
 
 SPACE = PathSpace(tuple(Gene(f"block {number}", "width", (1.0, 0.75, 0.5)) for number in range(6)))
@@ -16,7 +17,7 @@ HARM = np.array([[0, 0.1, 0.9], [0, 0.0, 0.01], [0, 0.3, 0.4], [0, 0.02, 0.03], 
 
 def judge(path):
     loss = float(HARM[np.arange(6), path].sum())
-    return loss, 1 - loss / 3
+    return Score(loss, {"accuracy": 1 - loss / 3})
 
 
 def macs(path):
@@ -24,16 +25,16 @@ def macs(path):
 
 
 def test_it_comes_close_to_the_true_front():
-    every = [Candidate(path, *judge(path), macs(path)) for path in itertools.product(range(3), repeat=6)]
+    every = [Candidate(path, judge(path), macs(path)) for path in itertools.product(range(3), repeat=6)]
     truth, found = pareto_front(every), search(SPACE, judge, macs, population=24, generations=12)
     assert len(found) < len(every) / 2
     assert {SPACE.full, SPACE.smallest} <= {one.path for one in found}
     for budget in (1000, 800, 600, 400):
-        assert within(found, budget).loss <= within(truth, budget).loss + 0.05
+        assert within(found, budget).score.loss <= within(truth, budget).score.loss + 0.05
     random = np.random.default_rng(0)
-    drawn = [Candidate(path, *judge(path), macs(path)) for path in (SPACE.sample(random) for _ in range(len(found)))]
-    assert np.mean([within(found, budget).loss for budget in (900, 800, 700, 600, 500)]) < np.mean(
-        [within(drawn, budget).loss for budget in (900, 800, 700, 600, 500)]
+    drawn = [Candidate(path, judge(path), macs(path)) for path in (SPACE.sample(random) for _ in range(len(found)))]
+    assert np.mean([within(found, budget).score.loss for budget in (900, 800, 700, 600, 500)]) < np.mean(
+        [within(drawn, budget).score.loss for budget in (900, 800, 700, 600, 500)]
     )
 
 
@@ -63,7 +64,16 @@ def test_a_search_that_was_stopped_goes_on(tmp_path):
     assert not set(asked) & set(again)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[[[0, 0], 1.0, 0.5, 3]]", "[[[0, 0, 0, 0, 0, 9], 1.0, 0.5, 3]]", "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        "[[[0, 0], 1.0, {}, 3]]",
+        "[[[0, 0, 0, 0, 0, 9], 1.0, {}, 3]]",
+        "[1]",
+        "[[[0, 0, 0, 0, 0, 0], 1.0, 0.5, 3]]",
+    ],
+)
 def test_a_file_of_another_search_is_told_of(tmp_path, text):
     (tmp_path / "search.json").write_text(text)
     with pytest.raises(AdaptError, match=r"search.json is of another search: delete it to begin anew"):
@@ -72,9 +82,11 @@ def test_a_file_of_another_search_is_told_of(tmp_path, text):
 
 def test_a_budget_that_no_path_meets_is_told_of():
     with pytest.raises(AdaptError, match=r"no path takes 0.0 million MACs or fewer: the smallest takes 0.0"):
-        within([Candidate((0,), 1.0, 0.5, 500)], 400)
+        within([Candidate((0,), Score(1.0, {}), 500)], 400)
 
 
 def test_a_front_has_no_candidate_to_which_another_is_better_in_all():
-    some = [Candidate((0,), loss, 0.0, cost) for loss, cost in ((1, 5), (2, 3), (2, 4), (3, 3), (0.5, 9), (0.5, 8))]
-    assert [(one.loss, one.macs) for one in pareto_front(some)] == [(2, 3), (1, 5), (0.5, 8)]
+    some = [
+        Candidate((0,), Score(loss, {}), cost) for loss, cost in ((1, 5), (2, 3), (2, 4), (3, 3), (0.5, 9), (0.5, 8))
+    ]
+    assert [(one.score.loss, one.macs) for one in pareto_front(some)] == [(2, 3), (1, 5), (0.5, 8)]

@@ -14,10 +14,11 @@ from torch import nn
 from manyeyes.adapt.adapting import Course, adapt
 from manyeyes.adapt.compress import compressed, new_domain_like
 from manyeyes.adapt.plan import Plan
+from manyeyes.adapt.tasks.objective import Score
 from manyeyes.adapt.training import checkpoint, loop
 from manyeyes.adapt.training.loop import train
 from manyeyes.adapt.training.recipe import Recipe
-from manyeyes.adapt.training.task import DomainTask, RoundRobin, Score, score
+from manyeyes.adapt.training.task import DomainTask, RoundRobin, score
 from manyeyes.errors import AdaptError
 
 RECIPE = Recipe(epochs=2, batch=6, norm_rate=1.0, head_rate=1.0, optimiser="sgd", rate=0.05)
@@ -168,7 +169,7 @@ class Scripted(DomainTask):
 
     def judge(self):
         self.states = [*getattr(self, "states", []), state_of(self.bank["one"])]
-        return Score(self.losses[len(self.states) - 1], 0.5)
+        return Score(self.losses[len(self.states) - 1], {"accuracy": 0.5})
 
 
 @pytest.mark.parametrize(

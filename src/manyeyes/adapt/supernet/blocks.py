@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from manyeyes.backbones.nets.whole import WholeNet
+from manyeyes.adapt.bank import DomainBank
 
 Names = tuple[str, ...]
 
@@ -44,9 +44,9 @@ HIDDEN: dict[str, tuple[Hidden, ...]] = {
 
 @dataclass(frozen=True)
 class Block:
-    """name : of the module. skippable : whether what it gives has the shape of what it is given, so that it can be left
-    out. hidden : its own channels. depthwise : convolutions of one filter a channel whose filters could be smaller, and
-    kernel : the side of the largest of these; 0 for none."""
+    """name : of the module. skippable : whether it can be left out, which is where what it gives has the shape of what
+    it is given, but for the first block of each stage. hidden : its own channels. depthwise : convolutions of one
+    filter a channel whose filters could be smaller, and kernel : the side of the largest of these; 0 for none."""
 
     name: str
     skippable: bool
@@ -55,10 +55,11 @@ class Block:
     kernel: int
 
 
-def find_blocks(whole: WholeNet, size: int) -> tuple[Block, ...]:
-    """The blocks of known kinds, in the order of a photo of ``size`` pixels."""
-    network = whole.network
+def find_blocks(bank: DomainBank) -> tuple[Block, ...]:
+    """The blocks of known kinds in a bank's backbone, in the order in which a photo passes them."""
+    network, size = bank.network, bank.size
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
+    first = [0]
 
     def note(name: str, given: tuple[Tensor, ...], made: Tensor) -> None:
         shapes[name] = given[0].shape, made.shape
@@ -68,11 +69,18 @@ def find_blocks(whole: WholeNet, size: int) -> tuple[Block, ...]:
         for name, module in network.named_modules()
         if type(module).__name__ in HIDDEN
     ]
+    handles += [
+        network.get_submodule(stage).register_forward_hook(lambda *_: first.append(len(shapes)))
+        for stage in bank.stages
+    ]
     with torch.no_grad():
-        whole(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=whole.scale.device))
+        bank.features(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device))
     for handle in handles:
         handle.remove()
-    return tuple(_block(network, name, before == after) for name, (before, after) in shapes.items())
+    return tuple(
+        _block(network, name, before == after and number not in first)
+        for number, (name, (before, after)) in enumerate(shapes.items())
+    )
 
 
 def _block(network: nn.Module, name: str, skippable: bool) -> Block:

@@ -5,32 +5,45 @@ what is left reach the whole weights.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
+from manyeyes.adapt.adapters import Adapter
+from manyeyes.adapt.domain import NOTHING
+from manyeyes.adapt.maps import LowRank, PerChannel
 from manyeyes.adapt.supernet.blocks import Block
 from manyeyes.adapt.supernet.space import Path, PathSpace
 from manyeyes.backbones.nets.smaller import Cut, Skipped, attributes_left, put_cut, tensors_left
+from manyeyes.backbones.nets.timm_net import TimmHeaded
+
+# Which tensors are to be put in whose place: the table, the name, and the tensor.
+Puts = list[tuple[dict[str, Any], str, Any]]
 
 
 @dataclass
 class Change:
-    """All by which a network becomes a path of itself: blocks to leave out, and cuts by the names of the layers."""
+    """All by which a network becomes a path of itself: modules to leave out, cuts by the names of the layers, ranks of
+    adapters by their sites, and the side of the photos in pixels, None for what they come with. ends_early : whether
+    its features are others than those that a source head knows."""
 
     skipped: list[str] = field(default_factory=list)
     cuts: dict[str, Cut] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    size: int | None = None
+    ends_early: bool = False
 
 
 def change_of(
-    network: nn.Module, blocks: tuple[Block, ...], space: PathSpace, path: Path, ranks: dict[str, Tensor]
+    network: nn.Module, blocks: tuple[Block, ...], space: PathSpace, path: Path, ranking: Mapping[str, Tensor]
 ) -> Change:
-    """What a path changes. ``ranks`` : of each hidden layer's first maker, its channels from the most to the least
-    important (:func:`rank_channels`)."""
+    """What a path changes of the blocks. ``ranking`` : of each hidden layer's first maker, its channels from the most
+    to the least important (:func:`rank_channels`)."""
     change, choices = Change(), space.choices(path)
     for block in blocks:
         if choices.get((block.name, "keep"), 1.0) == 0.0:
@@ -38,7 +51,7 @@ def change_of(
             continue
         share = choices.get((block.name, "width"), 1.0)
         for hidden in block.hidden if share < 1 else ():
-            order = ranks[hidden.makers[0]]
+            order = ranking[hidden.makers[0]]
             kept = order[: max(round(share * len(order)), 1)].sort().values
             for name in (*hidden.makers, *hidden.along):
                 change.cuts.setdefault(name, Cut()).rows = kept
@@ -63,39 +76,76 @@ def rank_channels(network: nn.Module, blocks: tuple[Block, ...]) -> dict[str, Te
 
 
 @contextmanager
-def on_path(network: nn.Module, change: Change) -> Iterator[None]:
-    """The network is that path for the time of a block, and afterwards as it was."""
-    undo: list[tuple[dict[str, Any], str, Any]] = []
+def on_path(network: nn.Module, change: Change, adapters: Mapping[str, Adapter] = NOTHING) -> Iterator[None]:
+    """The network, with its adapters by their sites, is that path for the time of a block, and then as it was."""
+    undo: Puts = []
 
-    def put(where: dict[str, Any], name: str, value: Any) -> None:
-        undo.append((where, name, where[name]))
-        where[name] = value
+    def put(puts: Puts) -> None:
+        for where, name, value in puts:
+            undo.append((where, name, where[name]))
+            where[name] = value
 
+    handles = [] if change.size is None else [_looks_smaller(network, change.size)]
     try:
         for name in change.skipped:
             holder, _, place = name.rpartition(".")
-            put(network.get_submodule(holder)._modules, place, Skipped())
+            put([(network.get_submodule(holder)._modules, place, Skipped())])
+        if change.ends_early and isinstance(network, TimmHeaded):
+            put([(network.__dict__, "has_head", False)])
         for name, cut in change.cuts.items():
             layer = network.get_submodule(name)
             for key, tensor in tensors_left(layer, cut).items():
-                put(layer._parameters if key in layer._parameters else layer._buffers, key, tensor)
-            for key, value in attributes_left(layer, cut).items():
-                put(layer.__dict__, key, value)
+                put([(layer._parameters if key in layer._parameters else layer._buffers, key, tensor)])
+            put([(layer.__dict__, key, value) for key, value in attributes_left(layer, cut).items()])
+        for site, adapter in adapters.items():
+            put(adapter_left(adapter, change.cuts.get(site, Cut()), change.ranks.get(site)))
         yield
     finally:
+        for handle in handles:
+            handle.remove()
         for where, name, value in reversed(undo):
             where[name] = value
 
 
 def extracted(network: nn.Module, change: Change) -> nn.Module:
-    """The path as a network of its own."""
+    """The path as a network of its own, to be given photos of the path's size."""
     made = copy.deepcopy(network)
+    if change.ends_early and isinstance(made, TimmHeaded):
+        made.has_head = False
     for name in change.skipped:
         holder, _, place = name.rpartition(".")
         made.get_submodule(holder)._modules[place] = Skipped()
     for name, cut in change.cuts.items():
         put_cut(made.get_submodule(name), cut)
     return made
+
+
+def _looks_smaller(network: nn.Module, size: int) -> Any:
+    def resize(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        pixels = interpolate(given[0].float(), (size, size), mode="bilinear", antialias=True)
+        return (pixels.to(given[0].dtype).contiguous(memory_format=torch.channels_last),)
+
+    return network.register_forward_pre_hook(resize)
+
+
+def adapter_left(adapter: Adapter, cut: Cut, rank: int | None) -> Puts:
+    """What is left of an adapter whose layer is cut. Of rank 0 it is still there, and does nothing."""
+    map_ = adapter.map
+    if isinstance(map_, LowRank):
+        beta, gamma = _rows(map_.beta, cut.rows), _columns(map_.gamma, cut.columns)
+        if rank is not None:
+            beta, gamma = beta[:, : max(rank, 1)] * min(rank, 1), gamma[: max(rank, 1)]
+        return [(map_._parameters, "beta", beta), (map_._parameters, "gamma", gamma)]
+    alpha = _rows(map_.get_parameter("alpha"), cut.rows)
+    return [(map_._parameters, "alpha", alpha if isinstance(map_, PerChannel) else _columns(alpha, cut.columns))]
+
+
+def _rows(tensor: Tensor, kept: Tensor | None) -> Tensor:
+    return tensor if kept is None else tensor.index_select(0, kept)
+
+
+def _columns(tensor: Tensor, kept: Tensor | None) -> Tensor:
+    return tensor if kept is None else tensor.index_select(1, kept)
 
 
 def _conv(network: nn.Module, name: str) -> nn.Conv2d:

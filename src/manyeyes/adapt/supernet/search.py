@@ -7,31 +7,34 @@ that was stopped runs through what it knows and goes on there.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path as File
 from typing import Any
 
 import numpy as np
 
+from manyeyes.adapt.supernet.front import on_front
 from manyeyes.adapt.supernet.space import Path, PathSpace
+from manyeyes.adapt.tasks.objective import Score
 from manyeyes.errors import AdaptError, MissingExtraError
 from manyeyes.progress import counting
 from manyeyes.writing import written_whole
 
+MISSING = "a search wants pymoo: pip install 'manyeyes[search]'"
 POPULATION, GENERATIONS = 24, 10
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A path that was judged. loss, accuracy : on the photos to judge by. macs : multiply-accumulates for one photo."""
+    """A path that was judged. score : on the photos to judge by. macs : multiply-accumulates for one photo."""
 
     path: Path
-    loss: float
-    accuracy: float
+    score: Score
     macs: int
 
 
-# How good a path is: its loss and accuracy.
-Judge = Callable[[Path], tuple[float, float]]
+# How good a path is.
+Judge = Callable[[Path], Score]
 
 
 def search(
@@ -51,8 +54,7 @@ def search(
 
     def candidate(path: Path) -> Candidate:
         if path not in known:
-            loss, accuracy = judge(path)
-            known[path] = Candidate(path, loss, accuracy, macs(path))
+            known[path] = Candidate(path, judge(path), macs(path))
             if kept:
                 _write(kept, list(known.values()))
         return known[path]
@@ -63,22 +65,25 @@ def search(
         while algorithm.has_next():
             children = algorithm.ask()
             for child in children:
-                one = candidate(space.check([int(number) for number in child.X]))
+                one = candidate(space.settled(tuple(int(number) for number in child.X)))
                 asked[one.path] = one
-                child.set("F", np.array([one.loss, one.macs], dtype=float))
+                child.set("F", np.array([one.score.loss, one.macs], dtype=float))
                 child.evaluated.update(["F"])
                 advance(1)
             algorithm.tell(infills=children)
     return list(asked.values())
 
 
+def check_search() -> None:
+    """Raise MissingExtraError where nothing can be searched."""
+    if find_spec("pymoo") is None:
+        raise MissingExtraError(MISSING)
+
+
 def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those to which no other is both as good and as cheap, and in one of these better; from the cheapest on."""
-    front: list[Candidate] = []
-    for one in sorted(candidates, key=lambda one: (one.macs, one.loss)):
-        if not front or one.loss < front[-1].loss:
-            front.append(one)
-    return front
+    numbers = on_front([one.score.loss for one in candidates], [one.macs for one in candidates])
+    return [candidates[number] for number in numbers]
 
 
 def within(candidates: Sequence[Candidate], macs: float) -> Candidate:
@@ -87,7 +92,7 @@ def within(candidates: Sequence[Candidate], macs: float) -> Candidate:
     if not cheap:
         least = min(one.macs for one in candidates)
         raise AdaptError(f"no path takes {macs / 1e6:.1f} million MACs or fewer: the smallest takes {least / 1e6:.1f}")
-    return min(cheap, key=lambda one: (one.loss, one.macs))
+    return min(cheap, key=lambda one: (one.score.loss, one.macs))
 
 
 def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> Any:
@@ -97,7 +102,7 @@ def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> An
         from pymoo.core.problem import Problem
         from pymoo.operators.crossover.ux import UniformCrossover
     except ImportError:
-        raise MissingExtraError("a search wants pymoo: pip install 'manyeyes[search]'") from None
+        raise MissingExtraError(MISSING) from None
 
     class OtherGenes(Mutation):  # type: ignore[misc]
         """Each gene anew at a rate of one a path on the mean, as in MSuNAS and others."""
@@ -107,8 +112,10 @@ def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> An
             return np.array([space.mutate(tuple(row), random_state, rate) for row in X.astype(int).tolist()])
 
     random = np.random.default_rng(seed)
-    first = [space.full, space.smallest, *(space.sample(random) for _ in range(population - 2))]
-    problem = Problem(n_var=len(space.genes), n_obj=2, xl=np.array(space.full), xu=np.array(space.smallest), vtype=int)
+    known = [space.full, space.thinnest, space.smallest][:population]
+    first = [*known, *(space.sample(random) for _ in range(population - len(known)))]
+    last = np.array([len(gene.values) - 1 for gene in space.genes])
+    problem = Problem(n_var=len(space.genes), n_obj=2, xl=np.zeros_like(last), xu=last, vtype=int)
     algorithm = NSGA2(
         population,
         sampling=np.array(first),
@@ -121,7 +128,7 @@ def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> An
 
 
 def _write(kept: File, candidates: Sequence[Candidate]) -> None:
-    rows = [[list(one.path), one.loss, one.accuracy, one.macs] for one in candidates]
+    rows = [[list(one.path), one.score.loss, one.score.metrics, one.macs] for one in candidates]
     try:
         with written_whole(kept) as hidden:
             hidden.write_text(json.dumps(rows), encoding="utf-8")
@@ -134,7 +141,12 @@ def _read(kept: File, space: PathSpace) -> dict[Path, Candidate]:
         return {}
     try:
         rows = json.loads(kept.read_text(encoding="utf-8"))
-        found = [Candidate(space.check(path), float(loss), float(right), int(macs)) for path, loss, right, macs in rows]
-    except (OSError, ValueError, TypeError, AdaptError) as error:
+        found = [
+            Candidate(
+                space.check(path), Score(float(loss), {name: float(one) for name, one in metrics.items()}), int(macs)
+            )
+            for path, loss, metrics, macs in rows
+        ]
+    except (OSError, ValueError, TypeError, AttributeError, AdaptError) as error:
         raise AdaptError(f"{kept} is of another search: delete it to begin anew ({error})") from None
     return {one.path: one for one in found}

@@ -1,7 +1,8 @@
-"""All paths through a supernet: which blocks are kept, how wide and with what filters. Data, without any network."""
+"""All paths through a supernet: which blocks are kept, how wide and with what filters, where it ends, and what it looks
+at. Data, without any network."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,17 +11,20 @@ import numpy.typing as npt
 from manyeyes.adapt.supernet.blocks import Block
 from manyeyes.errors import AdaptError
 
-Kind = Literal["keep", "width", "kernel"]
+Kind = Literal["keep", "width", "kernel", "rank", "exit", "size"]
 # Of a block's hidden channels.
 WIDTHS = (1.0, 0.75, 0.5)
 # For each gene the number of its value. The first value is what the network came with.
 Path = tuple[int, ...]
+# Where a choice is about the whole network.
+EVERYWHERE = ""
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One choice: of ``block``, whether it is kept (1 or 0), the share of its hidden channels, or the side of its
-    depthwise filters at most."""
+    """One choice. Of ``block``: whether it is kept (1 or 0), the share of its hidden channels, or the side of its
+    depthwise filters at most. Of a third of the network, as :data:`manyeyes.adapt.sites.STAGES` name them: the rank of
+    its adapters. Of the whole: the exit by its number, 0 for the end, and the side of the photos in pixels."""
 
     block: str
     kind: Kind
@@ -29,13 +33,17 @@ class Gene:
 
 @dataclass(frozen=True)
 class PathSpace:
-    """The choices of a supernet. Paths are tuples, of as many numbers as there are genes."""
+    """The choices of a supernet. Paths are tuples, of as many numbers as there are genes.
+
+    behind : by the number of an exit, the blocks that it leaves out.
+    """
 
     genes: tuple[Gene, ...]
+    behind: Mapping[float, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, blocks: Sequence[Block]) -> "PathSpace":
-        """What these blocks could be. Raises AdaptError when there is nothing to choose."""
+    def of(cls, blocks: Sequence[Block], more: Sequence[Gene], behind: Mapping[float, frozenset[str]]) -> "PathSpace":
+        """What these blocks could be, and ``more``. Raises AdaptError when there is nothing to choose of the blocks."""
         genes: list[Gene] = []
         for block in blocks:
             if block.skippable:
@@ -47,7 +55,7 @@ class PathSpace:
         if not genes:
             known = "a ResNet, EfficientNet, MobileNet, ConvNeXt or ViT"
             raise AdaptError(f"the network has no block that could be smaller: choose {known}")
-        return cls(tuple(genes))
+        return cls((*genes, *(gene for gene in more if len(gene.values) > 1)), behind)
 
     @property
     def full(self) -> Path:
@@ -56,7 +64,12 @@ class PathSpace:
 
     @property
     def smallest(self) -> Path:
-        return tuple(len(gene.values) - 1 for gene in self.genes)
+        return self.settled(tuple(len(gene.values) - 1 for gene in self.genes))
+
+    @property
+    def thinnest(self) -> Path:
+        """The smallest of those that go to the end, and look at photos of full size."""
+        return self.settled(tuple(0 if gene.block == EVERYWHERE else len(gene.values) - 1 for gene in self.genes))
 
     def check(self, path: Sequence[int]) -> Path:
         """The path as a tuple. Raises AdaptError for what is none of this space's."""
@@ -73,22 +86,42 @@ class PathSpace:
             for number, gene in zip(self.check(path), self.genes, strict=True)
         }
 
+    def settled(self, path: Path) -> Path:
+        """The same path, of all tuples that stand for it that with the most zeros: a block that is left out has nothing
+        else to choose."""
+        choices = self.choices(path)
+        gone = set(self.behind.get(choices.get((EVERYWHERE, "exit"), 0.0), ()))
+        skipped = {block for (block, kind), value in choices.items() if kind == "keep" and value == 0.0}
+        return tuple(
+            0 if gene.block in gone or (gene.block in skipped and gene.kind != "keep") else number
+            for number, gene in zip(path, self.genes, strict=True)
+        )
+
     def sample(self, random: np.random.Generator) -> Path:
-        """Any path, each value of a gene as likely as the others."""
-        return tuple(int(random.integers(len(gene.values))) for gene in self.genes)
+        """Any path, from such of which almost nothing is left out to such of which almost all is.
+
+        Each gene by itself would make all paths about as large as each other. Early exits, which leave out much at
+        once, are half as likely as the rest.
+        """
+        ends_late = random.random() < 0.5
+        path = self.mutate(self.full, random, random.random())
+        return tuple(
+            0 if ends_late and gene.kind == "exit" else number for number, gene in zip(path, self.genes, strict=True)
+        )
 
     def mutate(self, path: Path, random: np.random.Generator, rate: float = 0.1) -> Path:
-        """The path with each gene drawn anew at this rate."""
-        other = self.sample(random)
-        anew = random.random(len(self.genes)) < rate
-        return tuple(int(two if new else one) for one, two, new in zip(self.check(path), other, anew, strict=True))
+        """The path with each gene another at this rate, any of its other values as likely."""
+        changed: list[int] = []
+        for number, gene in zip(self.check(path), self.genes, strict=True):
+            other = (number + int(random.integers(1, len(gene.values)))) % len(gene.values)
+            changed.append(other if random.random() < rate else number)
+        return self.settled(tuple(changed))
 
     def cross(self, one: Path, other: Path, random: np.random.Generator) -> Path:
         """Each gene from either."""
         first = random.random(len(self.genes)) < 0.5
-        return tuple(
-            int(a if mine else b) for a, b, mine in zip(self.check(one), self.check(other), first, strict=True)
-        )
+        mixed = (a if mine else b for a, b, mine in zip(self.check(one), self.check(other), first, strict=True))
+        return self.settled(tuple(mixed))
 
     def encode(self, path: Path) -> npt.NDArray[np.float32]:
         """For a model that predicts how good a path is: a one for each gene's value, (sum of values,)."""

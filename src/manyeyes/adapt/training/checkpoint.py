@@ -1,7 +1,7 @@
 """A training that was stopped goes on where it was: everything it needs for that, in one safe file."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def read(path: Path) -> Checkpoint | None:
         return Checkpoint(header["epoch"], header["step"], learnt, optimiser, best, header["numbers"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise AdaptError(f"{path} is no checkpoint of a training: delete it to begin anew ({error})") from None
+
+
+def close(path: Path) -> None:
+    """Of a training that is over, keep what was learnt, without what it would have been gone on with."""
+    if (found := read(path)) is not None and found.optimiser:
+        write(replace(found, learnt=found.best or found.learnt, best=None, optimiser={}), path)
+
+
+def is_closed(path: Path) -> bool:
+    """Whether a training is over whose checkpoint lies there."""
+    return (found := read(path)) is not None and not found.optimiser
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> State:

@@ -13,10 +13,12 @@ from manyeyes.backbones.second_order.layer import choose_layer
 
 
 class Said(NamedTuple):
-    """logits, auxiliary : (B, C), the latter of the auxiliary classifier, or None. weights : of each gate the mean of
-    what it weighed features by, on the mean over gates, or None."""
+    """logits, auxiliary : (B, C), the latter of the auxiliary classifier, or None. features : (B, D), what the head
+    sees before any are dropped. weights : of each gate the mean of what it weighed features by, on the mean over
+    gates, or None."""
 
     logits: Tensor
+    features: Tensor
     auxiliary: Tensor | None
     weights: Tensor | None
 
@@ -74,9 +76,12 @@ class InTraining(nn.Module):
             _listening(stages, lambda made: pooled(made, network)) as seen,
             _listening(gates if self._weighs else [], torch.mean) as weights,
         ):
-            logits = self.bank(framed, domain)
+            if domain != self.bank.active:  # else a supernet may be on a path, which a switch would leave
+                self.bank.switch(domain)
+            features = self.bank.features(framed)
+            logits = self.bank[domain].logits(features)
         auxiliary = None if head is None else head(seen[0].float())
-        return Said(logits, auxiliary, torch.stack(weights).mean() if weights else None)
+        return Said(logits, features, auxiliary, torch.stack(weights).mean() if weights else None)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
+from manyeyes.adapt.tasks.objective import UNLABELLED, Score
 from manyeyes.adapt.training import checkpoint as checkpoints
 from manyeyes.adapt.training.checkpoint import Checkpoint, State
 from manyeyes.adapt.training.recipe import Recipe
-from manyeyes.adapt.training.task import Score, Task
+from manyeyes.adapt.training.task import Task
 from manyeyes.errors import AdaptError
 from manyeyes.progress import watching
 
@@ -29,8 +30,9 @@ EVERY = 60.0
 @dataclass(frozen=True)
 class Training:
     """epochs : how many were run. best : after how many the network was as it was left; 0 means as it began. history :
-    of each epoch, its number, the mean loss and accuracy in training, and ``held``, those on held-out photos, if any.
-    held : the best of these. checkpoint : the file that the training would be gone on from, if it was given one.
+    of each epoch, its number, the mean loss and share of right classes in training, and ``held``, the score on held-out
+    photos, if any. held : the best of these. checkpoint : the file that the training would be gone on from, if it was
+    given one.
     """
 
     epochs: int
@@ -75,7 +77,7 @@ class _Run:
         self._module, self._stepper = self._accelerator.prepare(task.module, self._optimiser)
         self.epoch = self.step = self.best_epoch = 0
         self._history: list[dict[str, Any]] = []
-        self._sums = [0.0, 0.0, 0.0]  # of losses, right answers and photos in this epoch
+        self._sums = [0.0] * 4  # of losses, photos, right answers and labelled photos in this epoch
         self._best: State | None = None
         self._held: Score | None = None
         self._saved = time.monotonic()
@@ -99,7 +101,7 @@ class _Run:
         mixed = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16")
         with mixed:
             loss, right = task.loss(self._module, batch)
-        self._note(loss, right, len(batch.labels))
+        self._note(loss, right, batch.labels)
         accelerator.backward(loss)
         if self._recipe.clip:
             accelerator.clip_grad_norm_(
@@ -117,7 +119,7 @@ class _Run:
         """Judge what this epoch has come to."""
         self._agree()
         loss, accuracy = self._means()
-        self.epoch, self.step, self._sums = self.epoch + 1, 0, [0.0, 0.0, 0.0]
+        self.epoch, self.step, self._sums = self.epoch + 1, 0, [0.0] * 4
         record: dict[str, Any] = {"epoch": self.epoch, "loss": loss, "accuracy": accuracy}
         if (held := self._task.judge()) is not None:
             record["held"] = asdict(held)
@@ -139,22 +141,22 @@ class _Run:
         best = self.epoch if self._best is None else self.best_epoch
         return Training(self.epoch, best, tuple(self._history), self._held, self._path)
 
-    def _note(self, loss: Tensor, right: Tensor, photos: int) -> None:
-        value = float(loss.detach())
+    def _note(self, loss: Tensor, right: Tensor, labels: Tensor) -> None:
+        value, photos, labelled = float(loss.detach()), len(labels), float((labels != UNLABELLED).sum())
         if not value < float("inf"):
             raise AdaptError(
                 f"the loss is {value} in epoch {self.epoch + 1}: the rate {self._recipe.rate:g} may be too high"
             )
-        for index, number in enumerate((value * photos, float(right), photos)):
+        for index, number in enumerate((value * photos, photos, float(right), labelled)):
             self._sums[index] += number
 
     def _means(self) -> tuple[float, float]:
         """Loss and accuracy of this epoch so far."""
-        losses, right, photos = self._sums
-        return losses / photos, right / photos
+        losses, photos, right, labelled = self._sums
+        return losses / photos, right / max(labelled, 1)
 
     def _words_on_held(self) -> str:
-        return f"  held out {self._held.accuracy:.1%}" if self._held else ""
+        return f"  held out {self._task.words(self._held.metrics)}" if self._held and self._held.metrics else ""
 
     def _learnt(self) -> State:
         return deepcopy(self._task.learnt.state_dict())

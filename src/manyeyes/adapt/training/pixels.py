@@ -31,7 +31,8 @@ PART = 4096
 class Photos:
     """n photos, with a margin around what a network is to see of them.
 
-    pixels : (n, S + margin, S + margin, 3) uint8. labels : (n,) numbers of ``classes``. size : S.
+    pixels : (n, S + margin, S + margin, 3) uint8. labels : (n,) numbers of ``classes``, or −1 where no class is known.
+    size : S.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -44,6 +45,12 @@ class Photos:
 
     def select(self, rows: Rows) -> "Photos":
         return Photos(self.pixels[rows], self.labels[rows], self.classes, self.size)
+
+    def at(self, size: int) -> "Photos":
+        """The same photos for a network that looks at ``size`` pixels, with as much of a margin."""
+        side = int(size * self.pixels.shape[1] / self.size)
+        pixels = np.stack([_resized(one, side) for one in self.pixels])
+        return Photos(pixels, self.labels, self.classes, size)
 
     def centres(self, rows: Rows) -> Tensor:
         """The middles of some photos: (B, S, S, 3)."""
@@ -102,14 +109,14 @@ class Opened:
 
 
 def open_photos(
-    paths: Sequence[str], labels: Sequence[str], preprocessing: Preprocessing, thumbnails: bool = False
+    paths: Sequence[str], labels: Sequence[str | None], preprocessing: Preprocessing, thumbnails: bool = False
 ) -> Opened:
     """Decode the photos at ``paths``, and keep of each the square that the backbone's framing is cut from.
 
-    The margin is what the card's ``crop`` leaves away. A file that cannot be read is listed and left out. Memory is
-    bounded: what is more than a few GB lies in the temporary folder.
+    A photo may have no label. The margin is what the card's ``crop`` leaves away. A file that cannot be read is listed
+    and left out. Memory is bounded: what is more than a few GB lies in the temporary folder.
     """
-    classes = tuple(sorted(set(labels)))
+    classes = tuple(sorted({label for label in labels if label is not None}))
     numbers = {name: number for number, name in enumerate(classes)}
     side = int(preprocessing.size / preprocessing.crop)
     shape = (len(paths), side, side, 3)
@@ -144,6 +151,6 @@ def open_photos(
                         small.append(thumb)
                     is_good[index] = True
                 advance(1)
-    good = [numbers[label] for label, is_one in zip(labels, is_good, strict=True) if is_one]
+    good = [-1 if label is None else numbers[label] for label, is_one in zip(labels, is_good, strict=True) if is_one]
     opened = Photos(pixels[: len(good)], np.array(good, np.int64), classes, preprocessing.size)
     return Opened(opened, tuple(hashes), is_good, tuple(rejected), np.stack(small) if small else None)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.tasks.objective import UNLABELLED
 from manyeyes.adapt.training.pixels import Photos
 from manyeyes.adapt.training.task import features
 from manyeyes.experts.folds import Rows
@@ -24,8 +25,10 @@ def fit_head(
 ) -> None:
     """Let a domain's head be the softmax regression on its features as they are now, less sure of itself.
 
-    Classes of which there are no photos among these rows keep a head that knows nothing.
+    Classes of which there are no photos among these rows keep a head that knows nothing; photos without a label are not
+    looked at.
     """
+    rows = rows[photos.labels[rows] != UNLABELLED]
     fit_head_to(bank, name, features(bank, name, photos, rows).numpy(), photos.labels[rows], seed, sureness)
 
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.tasks.classification import CLASSIFICATION, labelled_cross_entropy
+from manyeyes.adapt.tasks.objective import UNLABELLED, Metrics, Objective, Score
 from manyeyes.adapt.training.in_training import AuxiliaryHead, InTraining, Said
 from manyeyes.adapt.training.pixels import Photos
 from manyeyes.adapt.training.recipe import Recipe
@@ -40,15 +41,6 @@ class Batch:
         return Batch(tuple(map(change, self.inputs)), change(self.labels), self.domain)
 
 
-@dataclass(frozen=True)
-class Score:
-    """loss : mean of the photos' log losses (in training, of all that is gone down on). accuracy : share of the right
-    ones."""
-
-    loss: float
-    accuracy: float
-
-
 class Task(Protocol):
     """module : what is called and trained. learnt : the part of it whose state is kept, which the loop writes to
     checkpoints and takes back to its best."""
@@ -75,20 +67,34 @@ class Task(Protocol):
         ...
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss to go down on, and how many photos were right."""
+        """The loss to go down on, and how many of the labelled photos were right."""
         ...
 
     def judge(self) -> Score | None:
         """By photos that are not trained on; None when there are none."""
         ...
 
+    def words(self, metrics: Metrics) -> str:
+        """What judges found, for people."""
+        ...
+
 
 class DomainTask:
-    """Train one domain of a bank on its photos; ``held`` are rows that are judged by and not trained on."""
+    """Train one domain of a bank on its photos; ``held`` are rows that are judged by, and labelled ones of them are not
+    trained on."""
 
-    def __init__(self, bank: DomainBank, name: str, photos: Photos, train: Rows, held: Rows, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        bank: DomainBank,
+        name: str,
+        photos: Photos,
+        train: Rows,
+        held: Rows,
+        recipe: Recipe,
+        objective: Objective = CLASSIFICATION,
+    ) -> None:
         self.bank, self.name, self.photos, self.train, self.held = bank, name, photos, train, held
-        self.domain, self._recipe = bank[name], recipe
+        self.domain, self.objective, self._recipe = bank[name], objective, recipe
         roles = self.domain.role_parameters()
         self._backbone = [one for role in BACKBONE for one in roles[role] if one.requires_grad]
         self._epoch, self._parts = -1, list[Rows]()
@@ -98,6 +104,8 @@ class DomainTask:
             with torch.random.fork_rng():
                 torch.manual_seed(recipe.seed)
                 self.auxiliaries[name] = AuxiliaryHead.of(bank, len(photos.classes))
+        # Heads beside the domain's own that are trained as that is.
+        self.heads: list[nn.Module] = list(self.auxiliaries.values())
         self.weighs = recipe.sparsity > 0
         self.module: nn.Module = InTraining(bank, self.auxiliaries, self.weighs)
         self.learnt: nn.Module = nn.ModuleList([self.domain, *self.auxiliaries.values()])
@@ -107,10 +115,11 @@ class DomainTask:
         return -(-len(self.train) // self._recipe.batch)
 
     def groups(self) -> list[dict[str, Any]]:
-        classes = max(len(np.unique(self.photos.labels[self.train])), 1)
-        decays = self._recipe.decays(len(self.train) / classes)
+        labels = self.photos.labels[self.train]
+        labels = labels[labels != UNLABELLED]
+        decays = self._recipe.decays(max(len(labels), 1) / max(len(np.unique(labels)), 1))
         roles = self.domain.role_parameters()
-        roles["head"] += [one for head in self.auxiliaries.values() for one in head.parameters()]
+        roles["head"] += [one for head in self.heads for one in head.parameters()]
         rates = self._recipe.rates()
         return [
             {
@@ -140,28 +149,32 @@ class DomainTask:
     def rows(self, epoch: int, step: int) -> Rows:
         """What is trained on in a step; those of an epoch are found once, because there may be many."""
         if epoch != self._epoch:
-            order = np.random.default_rng([self._recipe.seed, epoch]).permutation(self.train)
+            random = np.random.default_rng([self._recipe.seed, epoch])
+            order = self.objective.order(self.photos.labels[self.train], random)
             # Of the same size, to within one: norms of a batch want more than the few photos that may be left over.
-            self._epoch, self._parts = epoch, np.array_split(order, self.steps)
+            self._epoch, self._parts = epoch, np.array_split(self.train[order], self.steps)
         return self._parts[step]
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.loss_of(module(*batch.inputs, batch.domain), batch.labels)
 
     def loss_of(self, said: Said, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of what was said of some photos, and how many were right."""
+        """The loss of what was said of some photos, and how many of the labelled ones were right."""
         right = (said.logits.argmax(dim=1) == labels).sum()
         smoothing = self._recipe.smoothing
-        loss = cross_entropy(said.logits, labels, label_smoothing=smoothing)
+        loss = self.objective.loss(said, labels, smoothing)
         if said.auxiliary is not None:
-            by_auxiliary = cross_entropy(said.auxiliary, labels, label_smoothing=smoothing)
+            by_auxiliary = labelled_cross_entropy(said.auxiliary, labels, smoothing)
             loss = loss + self._recipe.auxiliary * by_auxiliary
         if said.weights is not None:
             loss = loss + self._recipe.sparsity * said.weights
         return loss, right
 
     def judge(self) -> Score | None:
-        return score(self.bank, self.name, self.photos, self.held) if len(self.held) else None
+        return score(self.bank, self.name, self.photos, self.held, self.objective) if len(self.held) else None
+
+    def words(self, metrics: Metrics) -> str:
+        return self.objective.words(metrics)
 
 
 class RoundRobin:
@@ -203,11 +216,17 @@ class RoundRobin:
         return self._tasks[batch.domain].loss(module, batch)
 
     def judge(self) -> Score | None:
-        """The mean over those domains that have photos to judge by."""
+        """The mean over those domains that have photos to judge by; of metrics, where all have the same."""
         scores = [found for task in self._tasks.values() if (found := task.judge()) is not None]
         if not scores:
             return None
-        return Score(float(np.mean([one.loss for one in scores])), float(np.mean([one.accuracy for one in scores])))
+        loss, names = float(np.mean([one.loss for one in scores])), [*scores[0].metrics]
+        if any([*one.metrics] != names for one in scores):
+            return Score(loss, {})
+        return Score(loss, {name: float(np.mean([one.metrics[name] for one in scores])) for name in names})
+
+    def words(self, metrics: Metrics) -> str:
+        return next(iter(self._tasks.values())).words(metrics)
 
 
 @torch.inference_mode()
@@ -228,11 +247,17 @@ def feature_weights(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> 
     return _looked(bank, name, photos, rows, bank.feature_weights)
 
 
-def score(bank: DomainBank, name: str, photos: Photos, rows: Rows) -> Score:
+@torch.inference_mode()
+def score(bank: DomainBank, name: str, photos: Photos, rows: Rows, objective: Objective = CLASSIFICATION) -> Score:
     """How good a domain is on some photos."""
-    log_proba, labels = log_probabilities(bank, name, photos, rows), torch.from_numpy(photos.labels[rows])
-    right = (log_proba.argmax(dim=1) == labels).double().mean()
-    return Score(float(-log_proba[torch.arange(len(labels)), labels].double().mean()), float(right))
+
+    def look(framed: Tensor) -> Tensor:
+        features = bank.features(framed)
+        return torch.cat([features, bank[name].logits(features)], dim=1)
+
+    seen = _looked(bank, name, photos, rows, look)
+    features, logits = seen.tensor_split([-len(bank[name].classes)], dim=1)
+    return objective.score(features, logits, torch.from_numpy(photos.labels[rows]))
 
 
 def _looked(bank: DomainBank, name: str | None, photos: Photos, rows: Rows, look: Callable[[Tensor], Tensor]) -> Tensor:

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# What timm calls modules that may be behind an earlier stage, at which a network ends.
+LAST = ("layer2", "layer3", "layer4", "conv_head", "bn2", "norm_head", "norm")
+
 
 @dataclass
 class Cut:
@@ -89,15 +92,19 @@ def shrink_to(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     What it cannot be made to fit stays as it is, and is told of when the state is loaded.
     """
     for holder, module in list(network.named_modules()):
-        # Those that come one after the other can do without one of them.
-        for place, one in list(module.named_children()) if isinstance(module, nn.Sequential | nn.ModuleList) else ():
-            own = one.state_dict()
-            if own and not any(f"{holder}.{place}.{key}".lstrip(".") in state for key in own):
+        for place, one in list(module.named_children()):
+            keys = [f"{holder}.{place}.{key}".lstrip(".") for key in one.state_dict()]
+            if keys and can_do_without(module, place) and not any(key in state for key in keys):
                 module._modules[place] = Skipped()
     for name, module in network.named_modules():
         weight, wanted = getattr(module, "weight", None), state.get(f"{name}.weight")
         if isinstance(weight, Tensor) and wanted is not None and _is_smaller(wanted.shape, weight.shape):
             put_cut(module, _cut_to(weight.shape, wanted.shape))
+
+
+def can_do_without(holder: nn.Module, place: str) -> bool:
+    """Whether the module in that place may be left out: one of several in a row, or one of the last."""
+    return isinstance(holder, nn.Sequential | nn.ModuleList) or place in LAST
 
 
 def _is_smaller(wanted: torch.Size, there: torch.Size) -> bool:

@@ -17,12 +17,12 @@ class TimmHeaded(Headed):
     def __init__(self, model: nn.Module, has_head: bool) -> None:
         super().__init__()
         self.model = model
-        self._has_head = has_head
+        self.has_head = has_head
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         final_map = self.model.forward_features(pixels)  # type: ignore[operator]
         features = self.model.forward_head(final_map, pre_logits=True)  # type: ignore[operator]
-        if not self._has_head:
+        if not self.has_head:
             return features, None
         return features, self.model.get_classifier()(features)  # type: ignore[operator]
 

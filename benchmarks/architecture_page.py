@@ -73,8 +73,8 @@ def text(
             + ". Once for all tasks, by all cores: tuning on the source, with labels and without, "
             f"{source['tuned']:.0f}; the search there {source['searched']:.0f}.",
             f"Whether the supernet knows which of {len(ranks[0]['pairs'])} paths (0.3 to 0.8 of the MACs) are better "
-            "when each is trained by itself from the weights as they came: Kendall's tau of its loss on held-out photos, "
-            "and their metric on photos to judge by.",
+            "when each is trained by itself from the weights as they came: Kendall's tau of its loss on held-out "
+            "photos, and their metric on photos to judge by.",
             table(["", "tau", "p"], order),
         ]
     )

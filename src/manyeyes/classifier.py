@@ -52,7 +52,7 @@ class ManyEyesClassifier(PhotoClassifier):
     max_rejected : share of unreadable photos above which fitting stops.
     features : where features are kept, a folder or a URL (see :class:`manyeyes.features.store.FeatureStore`); the
         user's cache when None. A saved model does not remember it.
-    adapt : None, or how each backbone is first adapted to the photos: parallel, gated, parallel+gated … (see
+    adapt : None, or how each backbone is first adapted to the photos: parallel, gated, supernet:0.5x … (see
         :mod:`manyeyes.adapt.zoo`). Half of the photos train adapters; gate and calibration go by the others.
         With the training "joint" all of these are trained at once (see :mod:`manyeyes.adapt.joint`).
     adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.

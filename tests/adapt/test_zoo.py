@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyeyes.adapt import zoo
+from manyeyes.adapt.adapting import open_bank
+from manyeyes.adapt.supernet.finding import Finding
 from manyeyes.adapt.zoo import Adapting, adapt_zoo, check_adaptable, part
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.zoo import read_zoo
@@ -98,6 +101,17 @@ def test_the_cards_are_like_any_others_and_see_something_new(world, cards):
     assert plain == cards[0]  # it is still there, as it came
 
 
+def test_a_backbone_may_become_a_smaller_one(world, cards, monkeypatch):
+    monkeypatch.setattr(zoo, "Finding", partial(Finding, population=4, generations=1))
+    sizes = {}
+    for method in ("full", "supernet:0.8x", "supernet:0.9x"):
+        (card,) = adapt_zoo(cards, world.paths, np.array(world.labels), None, Adapting(method, 48, 1)).cards
+        bank, _ = open_bank(card)
+        sizes[method] = bank.backbone_size()
+        assert extract(world.paths, [Backbone.load(card)]).table.blocks["tiny-adapted"].shape == (36, card.dimension)
+    assert sizes["supernet:0.8x"] <= sizes["supernet:0.9x"] < sizes["full"]
+
+
 def test_the_same_photos_and_choices_are_not_trained_on_twice(world, cards, monkeypatch):
     before = adapted(world, cards)
     monkeypatch.setattr(zoo, "adapt", lambda *_: pytest.fail("trained again"))
@@ -130,6 +144,7 @@ def test_a_net_that_is_no_torch_network_is_named_before_any_work(world):
     [
         ({"method": "series"}, ChoiceError, "series"),
         ({"method": "magic"}, UnknownNameError, "choose from parallel, series, lowrank"),
+        ({"method": "supernet:2x"}, ChoiceError, "a share of the backbone's MACs up to 1"),
         ({"epochs": 0}, ChoiceError, "epochs of 1 or more"),
         ({"size": 0}, ChoiceError, "size in pixels above 0"),
     ],

@@ -30,7 +30,7 @@ from manyeyes.adapt.training.start import fit_head_to
 from manyeyes.adapt.training.task import JUDGED, Batch, DomainTask, features
 from manyeyes.adapt.zoo import CHANGED, Adapting, alone_at, check_adaptable, open_for, place_of
 from manyeyes.backbones.card import Card
-from manyeyes.errors import AdaptError
+from manyeyes.errors import AdaptError, ChoiceError
 from manyeyes.experts import ClassWeight, Groups
 from manyeyes.experts.folds import Rows
 from manyeyes.experts.lesson import Lesson
@@ -178,6 +178,8 @@ def adapt_jointly(
     photos and choices are not trained on twice. Raises what :func:`manyeyes.adapt.zoo.adapt_zoo` raises.
     """
     check_adaptable(cards)
+    if adapting.finding is not None:
+        raise ChoiceError("smaller networks are found before experts and gate are trained, not together with them")
     banks, sized = zip(*(open_bank(card, adapting.size, accept_undeclared_licence) for card in cards), strict=True)
     framings = [card.preprocessing.framing for card in sized]
     distinct = dict(zip(framings, sized, strict=True))  # backbones with the same framing share their photos

@@ -19,10 +19,13 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from manyeyes.adapt.adapters import SERIES_STAYS
-from manyeyes.adapt.adapting import Course, adapt, open_bank, split_off, torch_net_of
+from manyeyes.adapt.adapting import HELD, Course, adapt, open_bank, split_off, torch_net_of
 from manyeyes.adapt.fold import CARD, write_folded
 from manyeyes.adapt.gated_transfer import plan_of, recipe_for
 from manyeyes.adapt.plan import Plan
+from manyeyes.adapt.supernet.finding import HELD as FOR_SEARCH
+from manyeyes.adapt.supernet.finding import Budget, Finding, find_smaller
+from manyeyes.adapt.supernet.search import check_search
 from manyeyes.adapt.training.pixels import Opened, open_photos
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.start import SURENESS
@@ -39,6 +42,8 @@ CHANGED = "photos were changed while they were looked at: start again"
 
 # The rest is one of so many parts of the photos.
 PARTS = 2
+# The budget of a smaller network where none is named.
+HALF = "0.5x"
 # Few photos are passed over so often that there are so many steps.
 LEAST_STEPS = 60
 
@@ -47,10 +52,11 @@ LEAST_STEPS = 60
 class Adapting:
     """How the backbones of a zoo are adapted.
 
-    method : see :func:`manyeyes.adapt.gated_transfer.plan_of`; what series adapters do cannot be folded. size : side of
-    the photos in pixels, in training and ever after; None for each backbone's own. epochs : passes over the photos at
-    most, or as many as make 60 steps if that is more. flip : whether half of the photos are mirrored in training.
-    seed : of everything that is drawn.
+    method : see :func:`manyeyes.adapt.gated_transfer.plan_of`; what series adapters do cannot be folded. Or
+    ``supernet``, a network inside the backbone that takes half of its MACs, or is within another budget, as in
+    ``supernet:0.3x``. size : side of the photos in pixels, in training and ever after; None for each backbone's own.
+    epochs : passes over the photos at most, or as many as make 60 steps if that is more. flip : whether half of the
+    photos are mirrored in training. seed : of everything that is drawn.
     """
 
     method: str = "parallel"
@@ -62,12 +68,24 @@ class Adapting:
     def __post_init__(self) -> None:
         if self.plan.method == "series":
             raise ChoiceError(SERIES_STAYS)
+        if self.finding is not None:
+            check_search()
         if self.epochs < 1 or (self.size is not None and self.size < 1):
             raise ChoiceError("adapting wants epochs of 1 or more, and a size in pixels above 0")
 
     @property
     def plan(self) -> Plan:
-        return plan_of(self.method)
+        return plan_of("full" if self._budget else self.method)
+
+    @property
+    def finding(self) -> Finding | None:
+        """How smaller networks are found; None where the backbones keep their size."""
+        return Finding(Budget.read(self._budget), self.plan, seed=self.seed) if self._budget else None
+
+    @property
+    def _budget(self) -> str:
+        name, _, budget = self.method.partition(":")
+        return (budget or HALF) if name == "supernet" else ""
 
     def recipe(self, photos: int) -> Recipe:
         """For so many photos to train on."""
@@ -113,7 +131,8 @@ def adapt_zoo(
         good = np.flatnonzero(opened.is_good)
         tied = together(opened.sha256, None if groups is None else np.asarray(groups)[good])
         learnt = part(opened.photos.labels, adapting.seed, tied)  # the same for each of them
-        course = split_off(f"{card.name}-adapted", opened.photos, adapting.seed, tied, learnt)
+        parts = HELD if adapting.finding is None else FOR_SEARCH
+        course = split_off(f"{card.name}-adapted", opened.photos, adapting.seed, tied, learnt, parts)
         made.append(_adapted(card, course, adapting, place_of([card], opened, course, adapting)))
     return AdaptedZoo(tuple(made), tuple(opened.sha256[row] for row in learnt))
 
@@ -182,7 +201,12 @@ def _adapted(card: Card, course: Course, adapting: Adapting, place: Path) -> Car
             return Card.from_file(folder / CARD)
         bank, sized = open_bank(card, adapting.size, accept_undeclared_licence=True)  # it has been, or need not be
         recipe = adapting.recipe(len(course.train))
-        training = adapt(bank, [course], adapting.plan, recipe, cache_home() / "training")
+        checkpoints = cache_home() / "training"
+        if adapting.finding is None:
+            training = adapt(bank, [course], adapting.plan, recipe, checkpoints)
+        else:
+            found = find_smaller(bank, sized, course, adapting.finding, recipe, checkpoints)
+            bank, sized, training = found.bank, found.card, found.training
         made = write_folded(bank, course.name, sized, folder)
         if training.checkpoint is not None:
             training.checkpoint.unlink(missing_ok=True)

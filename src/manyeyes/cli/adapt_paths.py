@@ -6,49 +6,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from manyeyes.adapt.supernet.finding import Budget, Found
     from manyeyes.adapt.supernet.search import Candidate
-    from manyeyes.adapt.supernet.supernet import Supernet
     from manyeyes.study.paths import Metric, PathSearch
 
 SEARCH, TABLE, FIGURE = "search.json", "front.md", "front"
 
 
-def write_search(
-    supernet: "Supernet", candidates: "list[Candidate]", chosen: "Candidate", facts: dict[str, Any], folder: Path
-) -> None:
-    """Every path that was judged, and what it would take."""
+def write_search(found: "Found", facts: dict[str, Any], folder: Path) -> None:
+    """Every path that was judged, and what the chosen one takes."""
     from manyeyes.errors import AdaptError
     from manyeyes.writing import written_whole
 
-    genes = [dataclasses.asdict(gene) for gene in supernet.space.genes]
-    paths = [{"path": one.path, "macs": one.macs, "loss": one.score.loss, **one.score.metrics} for one in candidates]
-    cost, full = supernet.cost(chosen.path), supernet.cost(supernet.space.full)
-    measured = {
-        name: dataclasses.asdict(one) | {"seconds": supernet.seconds(path)}
-        for name, path, one in (("full", supernet.space.full, full), ("chosen", chosen.path, cost))
+    supernet = found.supernet
+    costs = {
+        name: dataclasses.asdict(supernet.cost(path)) | {"seconds": supernet.seconds(path)}
+        for name, path in (("full", supernet.space.full), ("chosen", found.chosen.path))
     }
-    found = facts | {"genes": genes, "chosen": chosen.path, "costs": measured, "paths": paths}
+    record = facts | {
+        "genes": [dataclasses.asdict(gene) for gene in supernet.space.genes],
+        "chosen": found.chosen.path,
+        "costs": costs,
+        "paths": [
+            {"path": one.path, "macs": one.macs, "loss": one.score.loss, **one.score.metrics}
+            for one in found.candidates
+        ],
+    }
     try:
         with written_whole(folder / SEARCH) as hidden:
-            hidden.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            hidden.write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         raise AdaptError(f"{folder / SEARCH} cannot be written: {error.strerror}") from None
 
 
-def draw_search(
-    supernet: "Supernet",
-    candidates: "list[Candidate]",
-    chosen: "Candidate",
-    budget: float,
-    title: str,
-    folder: Path,
-) -> str:
+def draw_search(found: "Found", budget: "Budget", title: str, folder: Path) -> str:
     """Write the front as a table, and draw it where matplotlib is installed. Returns what there is to see in words."""
     from manyeyes.study.paths_text import front_table, front_text
 
-    found = _found(supernet, candidates, chosen, budget)
-    (folder / TABLE).write_text(f"# {title}\n\n{front_text(found)}\n\n{front_table(found)}\n", encoding="utf-8")
-    words = f"{front_text(found)} All of the front is in {folder / TABLE}"
+    shown = _shown(found, budget)
+    (folder / TABLE).write_text(f"# {title}\n\n{front_text(shown)}\n\n{front_table(shown)}\n", encoding="utf-8")
+    words = f"{front_text(shown)} All of the front is in {folder / TABLE}"
     try:
         from manyeyes.study.figures.pareto import draw_front
     except ImportError:
@@ -56,23 +53,24 @@ def draw_search(
     from manyeyes.study.figures.style import house_style, save
 
     with house_style():
-        save(draw_front(found, title), folder, FIGURE)
+        save(draw_front(shown, title), folder, FIGURE)
     return f"{words}, and drawn in {folder / FIGURE}.svg"
 
 
-def _found(supernet: "Supernet", candidates: "list[Candidate]", chosen: "Candidate", budget: float) -> "PathSearch":
+def _shown(found: "Found", budget: "Budget") -> "PathSearch":
     from manyeyes.study.paths import Choice, JudgedPath, PathSearch
 
-    space = supernet.space
-    metric = _metric(next(iter(chosen.score.metrics)))
+    space = found.supernet.space
 
     def judged(one: "Candidate") -> JudgedPath:
         choices = tuple(Choice(block, kind, value) for (block, kind), value in space.choices(one.path).items())
         return JudgedPath(one.macs, one.score.loss, next(iter(one.score.metrics.values())), choices)
 
-    full = next(one for one in candidates if one.path == space.full)
-    paths = tuple(map(judged, candidates))
-    return PathSearch(paths, judged(full), judged(chosen), budget, metric, space.behind)
+    full = next(one for one in found.candidates if one.path == space.full)
+    metric, limit = _metric(next(iter(full.score.metrics))), budget.macs(full.macs)
+    return PathSearch(
+        tuple(map(judged, found.candidates)), judged(full), judged(found.chosen), limit, metric, space.behind
+    )
 
 
 def _metric(name: str) -> "Metric":

@@ -70,7 +70,7 @@ def fit(
         typer.Option(
             rich_help_panel=ADAPTING,
             help="First adapt each backbone to half of the photos: by parallel or lowrank adapters, norms alone, full "
-            "for all weights, gated, or parallel+gated.",
+            "for all weights, gated, or parallel+gated; supernet, or supernet:0.3x, for a smaller network inside.",
         ),
     ] = None,
     joint: Annotated[

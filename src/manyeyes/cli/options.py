@@ -1,11 +1,9 @@
 """Options that several commands share, and what ``-q`` and ``-v`` do."""
 
 import logging
-import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,21 +38,6 @@ def read_budget(text: str) -> float:
     if not budget > 1:
         raise typer.BadParameter(f"a budget is a multiple above 1, such as 1.1x, not {text!r}", param_hint="--budget")
     return budget
-
-
-def read_macs(text: str) -> Callable[[float], float]:
-    """``0.5x``, or a number such as ``150M`` or ``1.2G``: a budget in MACs, as a function of the whole network's."""
-    found = re.fullmatch(r"(\d*\.?\d+)([xMG])", text)
-    number = float(found[1]) if found else 0.0
-    if found is None or not number > 0 or (found[2] == "x" and number > 1):
-        raise typer.BadParameter(
-            f"a budget is a share of the backbone's MACs up to 1, such as 0.5x, or a number such as 150M or 1.2G, not "
-            f"{text!r}",
-            param_hint="--macs",
-        )
-    if found[2] == "x":
-        return lambda whole: number * whole
-    return lambda whole: number * {"M": 1e6, "G": 1e9}[found[2]]
 
 
 def command_line() -> str:

@@ -38,7 +38,7 @@ from manyeyes.threads import cores, one_thread
 
 TASKS = ("classification", "gender", "age", "re-identification", "domain adaptation")
 PLAN, SHARE = Plan("full"), 0.5
-POPULATION, GENERATIONS = 16, 8
+POPULATION, GENERATIONS = 16, 6
 # Of the source: photos of each class to learn from, and to search by; passes over them.
 OF_SOURCE, SOURCE_EPOCHS = (8, 3, 0), 5
 # Paths of which it is asked whether the supernet tells their order; their MACs are between these shares.
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="mobilenet-v2")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
@@ -221,3 +221,7 @@ class Clock:
     def note(self, stage: str) -> None:
         now = time.time()
         self.seconds[stage], self._last = now - self._last, now
+
+
+if __name__ == "__main__":
+    main()

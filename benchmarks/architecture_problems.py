@@ -38,12 +38,12 @@ def problem(task: str, folders: dict[str, Path], preprocessing: Preprocessing, s
     random = np.random.default_rng(seed)
     if task == "classification":
         return by_class(
-            "flowers", folders["flowers"], str, (10, 5, 20), preprocessing, random, lambda _: CLASSIFICATION
+            "flowers", folders["flowers"], str, (10, 5, 25), preprocessing, random, lambda _: CLASSIFICATION
         )
     if task == "gender":
-        return by_class(task, folders["faces"], gender_of, (120, 60, 300), preprocessing, random, lambda _: Gender())
+        return by_class(task, folders["faces"], gender_of, (80, 40, 300), preprocessing, random, lambda _: Gender())
     if task == "age":
-        return by_class(task, folders["faces"], age_of, (24, 12, 60), preprocessing, random, Age.of)
+        return by_class(task, folders["faces"], age_of, (16, 8, 60), preprocessing, random, Age.of)
     if task == "re-identification":
         return by_track(folders["signs"], preprocessing, random)
     return by_place(folders["photo"], folders["place"], preprocessing, random)
@@ -92,8 +92,8 @@ def by_track(folder: Path, preprocessing: Preprocessing, random: np.random.Gener
     tracks = [
         f"{label} {Path(path).name.partition('_')[0]}" for path, label in zip(found.paths, found.labels, strict=True)
     ]
-    rows = np.array([np.flatnonzero(np.array(tracks) == one) for one in random.permutation(sorted(set(tracks)))[:480]])
-    train, held, rest = np.split(np.arange(rows.size).reshape(rows.shape), [120, 180])
+    rows = np.array([np.flatnonzero(np.array(tracks) == one) for one in random.permutation(sorted(set(tracks)))[:435]])
+    train, held, rest = np.split(np.arange(rows.size).reshape(rows.shape), [90, 135])
     order = rows.ravel()
     photos = open_photos([found.paths[row] for row in order], [tracks[row] for row in order], preprocessing).photos
 
@@ -110,12 +110,12 @@ def by_track(folder: Path, preprocessing: Preprocessing, random: np.random.Gener
 
 
 def by_place(source: Path, place: Path, preprocessing: Preprocessing, random: np.random.Generator) -> Problem:
-    """Labelled photos, and pictures of the same things of another kind: half of these without labels to learn from, the
-    other half to judge by."""
+    """Labelled photos, and pictures of the same things of another kind: some without labels to learn from, others to
+    judge by."""
     known, new = read_photos(source), read_photos(place)
     parts: tuple[list[int], ...] = ([], [], [], [])
     paths, labels = [], []
-    for photos, counts, some in ((known, (25, 10), parts[:2]), (new, (25, 25), parts[2:])):
+    for photos, counts, some in ((known, (15, 8), parts[:2]), (new, (15, 35), parts[2:])):
         for label in photos.classes:
             rows = random.permutation([row for row, one in enumerate(photos.labels) if one == label])
             for part, chosen in zip(some, np.split(rows, np.cumsum(counts))[:2], strict=True):

@@ -126,7 +126,7 @@ def test_a_source_comes_first(adapt, world, tmp_path, monkeypatch):
     done = adapt(world.photos, "--source", tmp_path / "source")
     assert done.status == 0, done.err
     names = list(dict.fromkeys(tuned))
-    assert names[0] == "source" and names[1] == world.photos.name
+    assert names[0] == "source (source)" and names[1] == world.photos.name
 
 
 def test_without_matplotlib_there_is_a_table(adapt, world, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from manyeyes.backbones.second_order.generated import generated_photos
 from manyeyes.backbones.sources import sha256_of
 from manyeyes.backbones.verify import reference_numbers
 from manyeyes.errors import AdaptError
-from manyeyes.writing import written_whole
+from manyeyes.writing import try_writing, written_whole
 
 # Of the largest feature: how far those of the folded network may be from those of the adapted one. Both in double
 # precision: a network that was trained hard may multiply the rounding of single precision beyond that.
@@ -104,8 +104,14 @@ def check_folder(folder: Path, method: str = "parallel") -> None:
     """Raise AdaptError for a folder that is not free, or a method whose adapters cannot be folded."""
     if method == "series":
         raise AdaptError(SERIES_STAYS)
+    if not folder.name or folder.name.startswith("."):
+        raise AdaptError(f"{folder} names no backbone: choose a folder whose name does not begin with a dot")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdaptError(f"{folder} is not empty: choose another folder")
+    try:
+        try_writing(folder)
+    except OSError as error:
+        raise AdaptError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 @torch.inference_mode()

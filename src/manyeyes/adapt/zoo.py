@@ -24,7 +24,7 @@ from manyeyes.adapt.fold import CARD, write_folded
 from manyeyes.adapt.gated_transfer import plan_of, recipe_for
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.supernet.finding import HELD as FOR_SEARCH
-from manyeyes.adapt.supernet.finding import Budget, Finding, find_smaller
+from manyeyes.adapt.supernet.finding import Budget, Finding, check_budget, find_smaller
 from manyeyes.adapt.supernet.search import check_search
 from manyeyes.adapt.training.pixels import Opened, open_photos
 from manyeyes.adapt.training.recipe import Recipe
@@ -126,6 +126,8 @@ def adapt_zoo(
     check_adaptable(cards)
     for card in cards:
         ensure_weights(card, accept_undeclared_licence)
+        if adapting.finding is not None:
+            _check_budget(card, adapting)
     made = []
     for card, opened in zip(cards, open_for(cards, paths, y, adapting.size, max_rejected), strict=True):
         good = np.flatnonzero(opened.is_good)
@@ -192,6 +194,14 @@ def alone_at(place: Path) -> Iterator[None]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_name(f".{place.name}.lock")):
         yield
+
+
+def _check_budget(card: Card, adapting: Adapting) -> None:
+    assert adapting.finding is not None
+    try:
+        check_budget(open_bank(card, adapting.size, accept_undeclared_licence=True)[0], adapting.finding.budget)
+    except AdaptError as error:
+        raise AdaptError(f"{card.name}: {error}") from None
 
 
 def _adapted(card: Card, course: Course, adapting: Adapting, place: Path) -> Card:

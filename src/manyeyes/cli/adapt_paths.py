@@ -15,13 +15,12 @@ SEARCH, TABLE, FIGURE = "search.json", "front.md", "front"
 
 def write_search(found: "Found", facts: dict[str, Any], folder: Path) -> None:
     """Every path that was judged, and what the chosen one takes."""
-    from manyeyes.errors import AdaptError
-    from manyeyes.writing import written_whole
+    from manyeyes.adapt.supernet.supernet import seconds_of
 
-    supernet = found.supernet
+    supernet, full = found.supernet, found.supernet.space.full
     costs = {
-        name: dataclasses.asdict(supernet.cost(path)) | {"seconds": supernet.seconds(path)}
-        for name, path in (("full", supernet.space.full), ("chosen", found.chosen.path))
+        "full": dataclasses.asdict(supernet.cost(full)) | {"seconds": supernet.seconds(full)},
+        "chosen": dataclasses.asdict(supernet.cost(found.chosen.path)) | {"seconds": seconds_of(found.bank)},
     }
     record = facts | {
         "genes": [dataclasses.asdict(gene) for gene in supernet.space.genes],
@@ -32,11 +31,7 @@ def write_search(found: "Found", facts: dict[str, Any], folder: Path) -> None:
             for one in found.candidates
         ],
     }
-    try:
-        with written_whole(folder / SEARCH) as hidden:
-            hidden.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise AdaptError(f"{folder / SEARCH} cannot be written: {error.strerror}") from None
+    _write(json.dumps(record, indent=1), folder / SEARCH)
 
 
 def draw_search(found: "Found", budget: "Budget", title: str, folder: Path) -> str:
@@ -44,7 +39,7 @@ def draw_search(found: "Found", budget: "Budget", title: str, folder: Path) -> s
     from manyeyes.study.paths_text import front_table, front_text
 
     shown = _shown(found, budget)
-    (folder / TABLE).write_text(f"# {title}\n\n{front_text(shown)}\n\n{front_table(shown)}\n", encoding="utf-8")
+    _write(f"# {title}\n\n{front_text(shown)}\n\n{front_table(shown)}\n", folder / TABLE)
     words = f"{front_text(shown)} All of the front is in {folder / TABLE}"
     try:
         from manyeyes.study.figures.pareto import draw_front
@@ -55,6 +50,17 @@ def draw_search(found: "Found", budget: "Budget", title: str, folder: Path) -> s
     with house_style():
         save(draw_front(shown, title), folder, FIGURE)
     return f"{words}, and drawn in {folder / FIGURE}.svg"
+
+
+def _write(text: str, file: Path) -> None:
+    from manyeyes.errors import AdaptError
+    from manyeyes.writing import written_whole
+
+    try:
+        with written_whole(file) as hidden:
+            hidden.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AdaptError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _shown(found: "Found", budget: "Budget") -> "PathSearch":

@@ -22,12 +22,15 @@ DOMAIN = "domain.safetensors"
 
 def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Recipe", options: dict[str, Any]) -> None:
     """What the command does by this method, or by ``search`` without tuning anything."""
+    import numpy as np
+
     from manyeyes.adapt.adapting import open_bank
     from manyeyes.adapt.fold import check_folder, write_folded
     from manyeyes.adapt.supernet.finding import HELD, Budget, Finding, find_smaller
     from manyeyes.adapt.supernet.search import check_search
     from manyeyes.errors import ChoiceError
     from manyeyes.home import cache_home
+    from manyeyes.images.photo import readable
 
     if len(sources) > 1:
         raise ChoiceError("a smaller network is found for one folder of photos")
@@ -49,16 +52,20 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     first = None
     if options["source"] is not None:
         how = dataclasses.replace(how, task="classification", unlabelled=None)
-        first = read_courses([options["source"]], card, {read.course.name}, how)[0].course
+        found_there = read_courses([options["source"]], card, set(), how)[0].course
+        every = np.union1d(found_there.train, found_there.held)  # nothing is searched there
+        first = dataclasses.replace(found_there, name=f"{found_there.name} (source)", train=every, held=every[:0])
     is_new = options["method"] == "supernet"
     found = find_smaller(bank, card, read.course, finding, recipe, cache_home() / "training", first, is_new)
     made = write_folded(found.bank, read.course.name, found.card, output)
-    facts = {"finding": dataclasses.asdict(finding), "recipe": recipe.to_dict()}
+    objective = read.course.objective
+    task = {"name": objective.name} | dataclasses.asdict(objective)
+    facts = {"task": task, "finding": dataclasses.asdict(finding), "recipe": recipe.to_dict()}
     write_search(found, facts, output)
     _write_domain(made, found, facts, output, accept)
     if found.training.checkpoint is not None:  # only now does nobody need to go on from it
         found.training.checkpoint.unlink(missing_ok=True)
-    title = f"Smaller networks inside of {card.name} · {read.course.name}"
+    title = f"Smaller networks inside of {card.name} · {readable(read.course.name)}"
     typer.echo(draw_search(found, finding.budget, title, output))
     say_score(found.bank, dataclasses.replace(read, course=found.course))
     typer.echo(f"the path is local:{output}, with {made.dimension:,} features")

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from manyeyes.adapt.supernet.front import on_front
+from manyeyes.adapt.supernet.space import Kind
 
-Kind = Literal["keep", "width", "kernel", "rank", "exit", "size"]
 OF_BLOCKS: tuple[Kind, ...] = ("keep", "width", "kernel")
 
 

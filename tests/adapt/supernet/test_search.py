@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from manyeyes.adapt.supernet.search import Candidate, pareto_front, search, within
+from manyeyes.adapt.supernet.front import on_front
+from manyeyes.adapt.supernet.search import LOST, Candidate, search, within
 from manyeyes.adapt.supernet.space import Gene, PathSpace
 from manyeyes.adapt.tasks.objective import Score
 from manyeyes.errors import AdaptError
@@ -26,7 +27,7 @@ def macs(path):
 
 def test_it_comes_close_to_the_true_front():
     every = [Candidate(path, judge(path), macs(path)) for path in itertools.product(range(3), repeat=6)]
-    truth, found = pareto_front(every), search(SPACE, judge, macs, population=24, generations=12)
+    truth, found = every, search(SPACE, judge, macs, population=24, generations=12)
     assert len(found) < len(every) / 2
     assert {SPACE.full, SPACE.smallest} <= {one.path for one in found}
     for budget in (1000, 800, 600, 400):
@@ -71,7 +72,7 @@ def test_a_search_that_was_stopped_goes_on(tmp_path):
         "[[[0, 0], 1.0, {}, 3]]",
         "[[[0, 0, 0, 0, 0, 9], 1.0, {}, 3]]",
         "[1]",
-        "[[[0, 0, 0, 0, 0, 0], 1.0, 0.5, 3]]",
+        "[[[0, 0, 0, 0, 0, 0], 1.0, 0.5]]",
     ],
 )
 def test_a_file_of_another_search_is_told_of(tmp_path, text):
@@ -85,8 +86,23 @@ def test_a_budget_that_no_path_meets_is_told_of():
         within([Candidate((0,), Score(1.0, {}), 500)], 400)
 
 
-def test_a_front_has_no_candidate_to_which_another_is_better_in_all():
-    some = [
-        Candidate((0,), Score(loss, {}), cost) for loss, cost in ((1, 5), (2, 3), (2, 4), (3, 3), (0.5, 9), (0.5, 8))
-    ]
-    assert [(one.score.loss, one.macs) for one in pareto_front(some)] == [(2, 3), (1, 5), (0.5, 8)]
+def test_a_front_has_none_to_which_another_is_better_in_all():
+    losses, costs = [1, 2, 2, 3, 0.5, 0.5], [5, 3, 4, 3, 9, 8]
+    assert on_front(losses, costs) == [1, 0, 5]
+
+
+def test_a_search_ends_when_there_is_nothing_left_to_ask():
+    few = PathSpace((Gene("a", "keep", (1.0, 0.0)), Gene("b", "keep", (1.0, 0.0))))
+    found = search(few, lambda path: Score(float(sum(path)), {}), lambda path: 10 - sum(path), 8, 5)
+    assert {one.path for one in found} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_a_path_that_comes_to_no_number_is_never_the_best(tmp_path):
+    def broken(path):
+        return Score(float("nan"), {"accuracy": float("nan")}) if path == SPACE.smallest else judge(path)
+
+    for _ in range(2):  # and is known afterwards
+        found = search(SPACE, broken, macs, 6, 2, kept=tmp_path / "search.json")
+        (lost,) = [one for one in found if one.path == SPACE.smallest]
+        assert lost.score.loss == LOST
+        assert within(found, macs(SPACE.full)).path != SPACE.smallest

@@ -25,6 +25,7 @@ from manyeyes.adapt.training.start import fit_head
 from manyeyes.backbones.card import Preprocessing
 from manyeyes.backbones.nets.whole import Headed, WholeNet
 from manyeyes.errors import AdaptError
+from manyeyes.version import __version__
 
 
 def tune(
@@ -43,9 +44,19 @@ def tune(
     bank to begin as, by the same plan: one whose paths were tuned before on other photos, say. With ``labelled`` False
     no label is looked at: paths learn to see what the backbone sees. ``folder`` is for what a killed run goes on from;
     once it is done, what was learnt stays there, and the same call reads it; it must be there with ``anew`` False.
-    Raises AdaptError where it is not, and for a plan that fits one path only.
+    Raises AdaptError where it is not, for a plan that fits one path only, and where several processes were started.
     """
+    if PartialState().num_processes > 1:
+        raise AdaptError("all paths are tuned by one process: start it without accelerate launch")
+    if source == course.name:
+        raise AdaptError(f"the source and the target are both called {source!r}: give one of them another name")
     bank.to(PartialState().device)
+    identity = [plan.to_dict(), source, labelled, __version__]
+    place = folder and folder / f"{fingerprint(bank, [course], recipe, identity)}.safetensors"
+    if not anew and (place is None or not checkpoints.is_closed(place)):
+        raise AdaptError(
+            f"no paths have been tuned for {course.name} with these photos and choices: do so first (--method supernet)"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         domain = bank.put_new(course.name, course.photos.classes, plan)
@@ -53,13 +64,7 @@ def tune(
     if source is not None:
         domain.begin_as(bank[source])
     task = (SupernetTask if labelled else DistillingTask)(supernet, course, recipe)
-    identity = [plan.to_dict(), source, labelled, [dataclasses.asdict(gene) for gene in supernet.space.genes]]
-    place = folder and folder / f"{fingerprint(bank, [course], recipe, identity)}.safetensors"
-    if not anew and (place is None or not checkpoints.is_closed(place)):
-        raise AdaptError(
-            f"no paths have been tuned for {course.name} with these photos and choices: do so first (--method supernet)"
-        )
-    if labelled:
+    if labelled and not (place and place.exists()):  # else all heads are read from there
         for path in supernet.ways_out():
             with supernet.on(path):
                 fit_head(bank, course.name, course.photos, course.train, recipe.seed)
@@ -76,7 +81,7 @@ def alone(supernet: Supernet, path: Path, course: Course, preprocessing: Preproc
     ``preprocessing`` is that of the supernet's backbone. The domain has all weights of its own, and inherits the head;
     where there is none, or one that knows nothing, it is fitted.
     """
-    network = supernet.extract(path)
+    network = supernet.extract(path).cpu()
     assert isinstance(network, Headed)
     network.load_state_dict(network.state_dict() | PathJudge(supernet, course).statistics(path))
     size = supernet.size(path)
@@ -84,6 +89,7 @@ def alone(supernet: Supernet, path: Path, course: Course, preprocessing: Preproc
     if size != course.photos.size:
         course = dataclasses.replace(course, photos=course.photos.at(size))
     domain = bank.put_new(course.name, course.photos.classes, Plan("full"))
+    bank.to(PartialState().device)
     head = supernet.head(path)
     if head is None or not head.weight.any():
         fit_head(bank, course.name, course.photos, course.train)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.backbones.nets.smaller import can_do_without
 
 Names = tuple[str, ...]
 
@@ -34,6 +35,13 @@ HIDDEN: dict[str, tuple[Hidden, ...]] = {
     "Bottleneck": (Hidden(("conv1",), ("bn1",), ("conv2",)), Hidden(("conv2",), ("bn2",), ("conv3",))),
     "InvertedResidual": (
         Hidden(("conv_pw", "se.conv_expand"), ("bn1", "conv_dw", "bn2"), ("se.conv_reduce", "conv_pwl")),
+    ),
+    "UniversalInvertedResidual": (
+        Hidden(
+            ("pw_exp.conv", "se.conv_expand"),
+            ("pw_exp.bn", "dw_mid.conv", "dw_mid.bn"),
+            ("se.conv_reduce", "pw_proj.conv"),
+        ),
     ),
     "EdgeResidual": (Hidden(("conv_exp", "se.conv_expand"), ("bn1",), ("se.conv_reduce", "conv_pwl")),),
     "DepthwiseSeparableConv": (),
@@ -62,7 +70,8 @@ def find_blocks(bank: DomainBank) -> tuple[Block, ...]:
     first = [0]
 
     def note(name: str, given: tuple[Tensor, ...], made: Tensor) -> None:
-        shapes[name] = given[0].shape, made.shape
+        if isinstance(given[0], Tensor) and isinstance(made, Tensor):
+            shapes[name] = given[0].shape, made.shape
 
     handles = [
         module.register_forward_hook(lambda _, given, made, name=name: note(name, given, made))
@@ -73,12 +82,14 @@ def find_blocks(bank: DomainBank) -> tuple[Block, ...]:
         network.get_submodule(stage).register_forward_hook(lambda *_: first.append(len(shapes)))
         for stage in bank.stages
     ]
-    with torch.no_grad():
-        bank.features(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device))
-    for handle in handles:
-        handle.remove()
+    try:
+        with torch.no_grad():
+            bank.features(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
     return tuple(
-        _block(network, name, before == after and number not in first)
+        _block(network, name, before == after and number not in first and can_do_without(_holder(network, name), name))
         for number, (name, (before, after)) in enumerate(shapes.items())
     )
 
@@ -87,6 +98,10 @@ def _block(network: nn.Module, name: str, skippable: bool) -> Block:
     depthwise = _depthwise(network, name)
     kernel = max((network.get_parameter(f"{one}.weight").shape[2] for one in depthwise), default=0)
     return Block(name, skippable, _hidden(network, name), depthwise, kernel)
+
+
+def _holder(network: nn.Module, name: str) -> nn.Module:
+    return network.get_submodule(name.rpartition(".")[0])
 
 
 def _hidden(network: nn.Module, block: str) -> tuple[Hidden, ...]:
@@ -102,7 +117,11 @@ def _hidden(network: nn.Module, block: str) -> tuple[Hidden, ...]:
         Hidden(*(tuple(name for name in names if name in modules) for names in (one.makers, one.along, one.takers)))
         for one in known
     ]
-    return tuple(one.within(block) for one in there if one.makers and one.takers)
+    return tuple(
+        one.within(block)
+        for one in there
+        if one.makers and one.takers and all(isinstance(modules[name], nn.Conv2d | nn.Linear) for name in one.takers)
+    )
 
 
 def _depthwise(network: nn.Module, block: str) -> Names:

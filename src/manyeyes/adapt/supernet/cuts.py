@@ -29,14 +29,12 @@ Puts = list[tuple[dict[str, Any], str, Any]]
 @dataclass
 class Change:
     """All by which a network becomes a path of itself: modules to leave out, cuts by the names of the layers, ranks of
-    adapters by their sites, and the side of the photos in pixels, None for what they come with. ends_early : whether
-    its features are others than those that a source head knows."""
+    adapters by their sites, and the side of the photos in pixels, None for what they come with."""
 
     skipped: list[str] = field(default_factory=list)
     cuts: dict[str, Cut] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
     size: int | None = None
-    ends_early: bool = False
 
 
 def change_of(
@@ -52,7 +50,7 @@ def change_of(
         share = choices.get((block.name, "width"), 1.0)
         for hidden in block.hidden if share < 1 else ():
             order = ranking[hidden.makers[0]]
-            kept = order[: max(round(share * len(order)), 1)].sort().values
+            kept = order[: max(round(share * len(order)), 1)].sort().values.to(next(network.parameters()).device)
             for name in (*hidden.makers, *hidden.along):
                 change.cuts.setdefault(name, Cut()).rows = kept
             for name in hidden.takers:
@@ -77,7 +75,10 @@ def rank_channels(network: nn.Module, blocks: tuple[Block, ...]) -> dict[str, Te
 
 @contextmanager
 def on_path(network: nn.Module, change: Change, adapters: Mapping[str, Adapter] = NOTHING) -> Iterator[None]:
-    """The network, with its adapters by their sites, is that path for the time of a block, and then as it was."""
+    """The network, with its adapters by their sites, is that path for the time of a block, and then as it was.
+
+    Meanwhile a source head, which knows other features, says nothing.
+    """
     undo: Puts = []
 
     def put(puts: Puts) -> None:
@@ -90,7 +91,7 @@ def on_path(network: nn.Module, change: Change, adapters: Mapping[str, Adapter] 
         for name in change.skipped:
             holder, _, place = name.rpartition(".")
             put([(network.get_submodule(holder)._modules, place, Skipped())])
-        if change.ends_early and isinstance(network, TimmHeaded):
+        if isinstance(network, TimmHeaded):
             put([(network.__dict__, "has_head", False)])
         for name, cut in change.cuts.items():
             layer = network.get_submodule(name)
@@ -110,7 +111,7 @@ def on_path(network: nn.Module, change: Change, adapters: Mapping[str, Adapter] 
 def extracted(network: nn.Module, change: Change) -> nn.Module:
     """The path as a network of its own, to be given photos of the path's size."""
     made = copy.deepcopy(network)
-    if change.ends_early and isinstance(made, TimmHeaded):
+    if isinstance(made, TimmHeaded):
         made.has_head = False
     for name in change.skipped:
         holder, _, place = name.rpartition(".")

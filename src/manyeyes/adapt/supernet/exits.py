@@ -37,6 +37,8 @@ def find_exits(bank: DomainBank, blocks: Sequence[Block]) -> tuple[Exit, ...]:
     for stage in reversed(stages[len(stages) // 2 : -1]):
         channels = bank.dimensions[stage]
         behind = tuple(_behind(network, "", order, order.index(stage), channels))
+        if not behind:
+            continue
         gone = frozenset(block.name for block in blocks if block.name.startswith(tuple(f"{one}." for one in behind)))
         gone |= {block.name for block in blocks if block.name in behind}
         if dimension := _dimension(bank, behind):
@@ -52,9 +54,11 @@ def _order(bank: DomainBank) -> list[str]:
         for name, module in bank.network.named_modules()
         if name in bank.stages or (module.state_dict() and (is_norm(module) or not list(module.children())))
     ]
-    _look(bank)
-    for handle in handles:
-        handle.remove()
+    try:
+        _look(bank)
+    finally:
+        for handle in handles:
+            handle.remove()
     return list(dict.fromkeys(done))
 
 
@@ -62,8 +66,7 @@ def _behind(network: nn.Module, name: str, order: list[str], place: int, channel
     """The largest modules that a network can do without of which all that is called is called behind that place."""
     module = network.get_submodule(name)
     within = [index for index, one in enumerate(order) if one == name or one.startswith(f"{name}.") or not name]
-    holder, _, last = name.rpartition(".")
-    if within and min(within) > place and can_do_without(network.get_submodule(holder), last):
+    if within and min(within) > place and name and can_do_without(network.get_submodule(name.rpartition(".")[0]), name):
         if not (is_norm(module) and _channels(module) == channels):
             yield name
         return
@@ -77,7 +80,7 @@ def _channels(norm: nn.Module) -> int:
 
 def _dimension(bank: DomainBank, skipped: tuple[str, ...]) -> int:
     try:
-        with on_path(bank.network, Change(list(skipped), ends_early=True)):
+        with on_path(bank.network, Change(list(skipped))):
             seen = _look(bank)
             return int(seen.shape[1]) if seen.ndim == 2 else 0
     except RuntimeError:

@@ -2,16 +2,19 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as File
 from typing import Self
 
 from manyeyes.adapt.adapting import Course
 from manyeyes.adapt.bank import DomainBank
+from manyeyes.adapt.gated_transfer import recipe_for
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.supernet.architecture import alone, fine_tune, tune
 from manyeyes.adapt.supernet.judging import PathJudge
-from manyeyes.adapt.supernet.search import GENERATIONS, POPULATION, Candidate, search, within
+from manyeyes.adapt.supernet.search import GENERATIONS, POPULATION, Candidate, check_macs, search, within
+from manyeyes.adapt.supernet.space import Path
 from manyeyes.adapt.supernet.supernet import Supernet
+from manyeyes.adapt.tasks.objective import UNLABELLED, Score
 from manyeyes.adapt.training.loop import Training
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.backbones.card import Card
@@ -48,6 +51,15 @@ class Budget:
     def macs(self, whole: float) -> float:
         """For a network that takes ``whole`` MACs."""
         return self.number * whole if self.is_share else self.number
+
+
+def check_budget(bank: DomainBank, budget: Budget) -> None:
+    """Raise AdaptError, before hours of work, when no path through a bank's backbone is within the budget, or nothing
+    of it can be left out."""
+    supernet = Supernet(bank)
+    space = supernet.space
+    full, least = (supernet.cost(path).macs for path in (space.full, space.smallest))
+    check_macs(budget.macs(full), least)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def find_smaller(
     course: Course,
     finding: Finding,
     recipe: Recipe,
-    folder: Path,
+    folder: File,
     source: Course | None = None,
     anew: bool = True,
 ) -> Found:
@@ -99,18 +111,26 @@ def find_smaller(
     ``folder``: another budget wants nothing of it again, and must not with ``anew`` False. Raises AdaptError where it
     would, when no photos are held out, and when no path is within the budget; MissingExtraError.
     """
-    if not len(course.held):
+    if not (course.photos.labels[course.held] != UNLABELLED).any():
         raise AdaptError(f"{course.name} has too few photos to hold some out for the search: add more of each class")
+    check_budget(bank, finding.budget)
     if source is not None:
-        tune(bank, source, finding.plan, recipe, folder, anew=anew)
+        tune(bank, source, finding.plan, recipe, folder, labelled=finding.labelled, anew=anew)
     begins_as = None if source is None else source.name
     supernet, tuning = tune(bank, course, finding.plan, recipe, folder, begins_as, finding.labelled, anew)
     judge = PathJudge(supernet, course)
     is_linear = finding.linear or not finding.labelled
+
+    def score(path: Path) -> Score:
+        found = judge.score_linearly(path) if is_linear else judge.score(path)
+        if not found.metrics:
+            raise AdaptError(f"the held-out photos of {course.name} tell nothing: hold out several of each class")
+        return found
+
     assert tuning.checkpoint is not None
     candidates = search(
         supernet.space,
-        judge.score_linearly if is_linear else judge.score,
+        score,
         lambda path: supernet.cost(path).macs,
         finding.population,
         finding.generations,
@@ -119,5 +139,5 @@ def find_smaller(
     )
     chosen = within(candidates, finding.budget.macs(supernet.cost(supernet.space.full).macs))
     small, small_course = alone(supernet, chosen.path, course, card.preprocessing)
-    training = fine_tune(small, small_course, recipe, folder)
+    training = fine_tune(small, small_course, recipe_for(Plan("full"), recipe), folder)
     return Found(supernet, candidates, chosen, small, small_course, supernet.card_of(chosen.path, card), training)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from manyeyes.adapt.supernet.front import on_front
 from manyeyes.adapt.supernet.space import Path, PathSpace
 from manyeyes.adapt.tasks.objective import Score
 from manyeyes.errors import AdaptError, MissingExtraError
@@ -21,6 +20,8 @@ from manyeyes.progress import counting
 from manyeyes.writing import written_whole
 
 MISSING = "a search wants pymoo: pip install 'manyeyes[search]'"
+# The loss of a path that comes to no number.
+LOST = 1e30
 POPULATION, GENERATIONS = 24, 10
 
 
@@ -46,15 +47,18 @@ def search(
     seed: int = 0,
     kept: File | None = None,
 ) -> list[Candidate]:
-    """All candidates, in the order in which they were judged; the full and the smallest path are among them.
+    """All candidates, in the order in which they were judged; the full path is among them.
 
     ``kept`` : a file for what is known by now. Raises MissingExtraError, and AdaptError for a file of another search.
     """
-    known = _read(kept, space) if kept else {}
+    known = _read(kept, space, macs) if kept else {}
 
     def candidate(path: Path) -> Candidate:
         if path not in known:
-            known[path] = Candidate(path, judge(path), macs(path))
+            found = judge(path)
+            # What is no number is never the best.
+            found = found if np.isfinite(found.loss) else Score(LOST, found.metrics)
+            known[path] = Candidate(path, found, macs(path))
             if kept:
                 _write(kept, list(known.values()))
         return known[path]
@@ -64,6 +68,8 @@ def search(
     with counting("searching", population * generations, "paths") as advance:
         while algorithm.has_next():
             children = algorithm.ask()
+            if children is None:  # no path is left that has not been asked for
+                break
             for child in children:
                 one = candidate(space.settled(tuple(int(number) for number in child.X)))
                 asked[one.path] = one
@@ -80,19 +86,16 @@ def check_search() -> None:
         raise MissingExtraError(MISSING)
 
 
-def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those to which no other is both as good and as cheap, and in one of these better; from the cheapest on."""
-    numbers = on_front([one.score.loss for one in candidates], [one.macs for one in candidates])
-    return [candidates[number] for number in numbers]
-
-
 def within(candidates: Sequence[Candidate], macs: float) -> Candidate:
     """The best that costs no more than so many MACs. Raises AdaptError when none does."""
-    cheap = [one for one in candidates if one.macs <= macs]
-    if not cheap:
-        least = min(one.macs for one in candidates)
+    check_macs(macs, min(one.macs for one in candidates))
+    return min((one for one in candidates if one.macs <= macs), key=lambda one: (one.score.loss, one.macs))
+
+
+def check_macs(macs: float, least: float) -> None:
+    """Raise AdaptError for a budget below what the smallest path takes."""
+    if macs < least:
         raise AdaptError(f"no path takes {macs / 1e6:.1f} million MACs or fewer: the smallest takes {least / 1e6:.1f}")
-    return min(cheap, key=lambda one: (one.score.loss, one.macs))
 
 
 def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> Any:
@@ -128,7 +131,7 @@ def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> An
 
 
 def _write(kept: File, candidates: Sequence[Candidate]) -> None:
-    rows = [[list(one.path), one.score.loss, one.score.metrics, one.macs] for one in candidates]
+    rows = [[list(one.path), one.score.loss, one.score.metrics] for one in candidates]
     try:
         with written_whole(kept) as hidden:
             hidden.write_text(json.dumps(rows), encoding="utf-8")
@@ -136,17 +139,15 @@ def _write(kept: File, candidates: Sequence[Candidate]) -> None:
         raise AdaptError(f"what the search knows cannot be written to {kept}: {error.strerror}") from None
 
 
-def _read(kept: File, space: PathSpace) -> dict[Path, Candidate]:
+def _read(kept: File, space: PathSpace, macs: Callable[[Path], int]) -> dict[Path, Candidate]:
     if not kept.exists():
         return {}
     try:
         rows = json.loads(kept.read_text(encoding="utf-8"))
-        found = [
-            Candidate(
-                space.check(path), Score(float(loss), {name: float(one) for name, one in metrics.items()}), int(macs)
-            )
-            for path, loss, metrics, macs in rows
-        ]
+        scores = {
+            space.check(path): Score(float(loss), {name: float(one) for name, one in metrics.items()})
+            for path, loss, metrics in rows
+        }
     except (OSError, ValueError, TypeError, AttributeError, AdaptError) as error:
         raise AdaptError(f"{kept} is of another search: delete it to begin anew ({error})") from None
-    return {one.path: one for one in found}
+    return {path: Candidate(path, found, macs(path)) for path, found in scores.items()}

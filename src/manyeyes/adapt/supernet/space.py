@@ -117,12 +117,6 @@ class PathSpace:
             changed.append(other if random.random() < rate else number)
         return self.settled(tuple(changed))
 
-    def cross(self, one: Path, other: Path, random: np.random.Generator) -> Path:
-        """Each gene from either."""
-        first = random.random(len(self.genes)) < 0.5
-        mixed = (a if mine else b for a, b, mine in zip(self.check(one), self.check(other), first, strict=True))
-        return self.settled(tuple(mixed))
-
     def encode(self, path: Path) -> npt.NDArray[np.float32]:
         """For a model that predicts how good a path is: a one for each gene's value, (sum of values,)."""
         ones = [

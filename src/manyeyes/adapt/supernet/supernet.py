@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from manyeyes.adapt.adapters import Adapter, Behind
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.domain import NOTHING, Domain
-from manyeyes.adapt.fold import write_backbone
 from manyeyes.adapt.maps import LowRank
-from manyeyes.adapt.supernet.blocks import find_blocks
+from manyeyes.adapt.supernet.blocks import Block, find_blocks
 from manyeyes.adapt.supernet.cuts import Change, adapter_left, change_of, extracted, on_path, rank_channels
 from manyeyes.adapt.supernet.exits import exit_heads, find_exits
 from manyeyes.adapt.supernet.space import EVERYWHERE, Gene, Path, PathSpace
@@ -58,11 +56,12 @@ class Supernet:
         was_training = bank.training
         with bank.using(None):
             bank.eval()
-            self.blocks = find_blocks(bank)
+            found = find_blocks(bank)
+            # By the weights that the network came with: channels that one path has, all wider paths have.
+            self._ranking = rank_channels(bank.network, found)
+            self.blocks = tuple(_smaller_where_it_can_be(bank, block, self._ranking) for block in found)
             self.exits = find_exits(bank, self.blocks)
             sizes = Gene(EVERYWHERE, "size", _sizes(bank))
-            # By the weights that the network came with: channels that one path has, all wider paths have.
-            self._ranking = rank_channels(bank.network, self.blocks)
             norms = {f"{name}.{key}" for name, norm in bank.source_norms.items() for key, _ in norm.named_parameters()}
             self._counted = norms | bank.source_body.keys()
         bank.train(was_training)
@@ -70,6 +69,7 @@ class Supernet:
         behind = {float(number): one.blocks for number, one in enumerate(self.exits, 1)}
         self.space = PathSpace.of(self.blocks, [*_ranks(bank, domain), exits, sizes], behind)
         self.heads = nn.ModuleDict() if domain is None else exit_heads(self.exits, len(domain.classes))
+        self.heads.to(next(bank.parameters()).device)
         self._costs: dict[Path, Cost] = {}
 
     @contextmanager
@@ -119,13 +119,6 @@ class Supernet:
             adapter.fold_into(network.get_parameter(f"{site}.weight"))
         return extracted(network, change)
 
-    def write(self, path: Path, card: Card, folder: pathlib.Path) -> Card:
-        """Write the path as ``folder``, which ``local:FOLDER`` then names in every zoo. Returns its card.
-
-        ``card`` is that of the backbone. Raises AdaptError when the folder is not free.
-        """
-        return write_backbone(self.extract(path).state_dict(), self.card_of(path, card), folder)
-
     def card_of(self, path: Path, card: Card) -> Card:
         """The backbone's card with what a path makes other of it."""
         preprocessing = card.preprocessing.at(self.size(path))
@@ -145,29 +138,21 @@ class Supernet:
         """Counted on a photo, once for each path."""
         path = self.space.settled(path)
         if path not in self._costs:
-            with self._looking(path), FlopCounterMode(display=False) as counter:
-                self.bank.features(self._photo())
-                own = {name: one.numel() for name, one in self.bank.network.named_parameters()}
+            # As the backbone has it: adapters are folded in, and a domain's weights are as many.
+            was_training, bank = self.bank.training, self.bank.eval()
+            with bank.using(None), on_path(bank.network, self._change(path)), torch.no_grad():
+                with FlopCounterMode(display=False) as counter:
+                    bank.features(self._photo())
+                own = {name: one.numel() for name, one in bank.network.named_parameters()}
+            bank.train(was_training)
             parameters = sum(count for name, count in own.items() if name in self._counted)
             self._costs[path] = Cost(counter.get_total_flops() // 2, parameters)
         return self._costs[path]
 
-    def seconds(self, path: Path, photos: int = 8) -> float:
-        """Measured: for one photo of so many that are looked at in one go, the median."""
-        framed = self._photo().expand(photos, -1, -1, -1).contiguous()
-        with self._looking(path):
-            timer = Timer("look(framed)", globals={"look": self.bank.features, "framed": framed})
-            return float(timer.blocked_autorange(min_run_time=MEASURED).median) / photos
-
-    @contextmanager
-    def _looking(self, path: Path) -> Iterator[None]:
-        was_training = self.bank.training
-        self.bank.eval()
-        try:
-            with self.on(path), torch.no_grad():
-                yield
-        finally:
-            self.bank.train(was_training)
+    def seconds(self, path: Path) -> float:
+        """Measured, for one photo (:func:`seconds_of`)."""
+        with self.on(path):
+            return seconds_of(self.bank)
 
     def _photo(self) -> Tensor:
         device = next(self.bank.parameters()).device
@@ -190,7 +175,6 @@ class Supernet:
         choices = self.space.choices(path)
         if end := self._exit(path):
             change.skipped += self.exits[end - 1].skipped
-            change.ends_early = True
         if self.size(path) != self.bank.size:
             change.size = self.size(path)
         for site in self.bank.sites:
@@ -200,7 +184,7 @@ class Supernet:
 
 
 def _sizes(bank: DomainBank) -> tuple[float, ...]:
-    """Sides of photos that the network can look at."""
+    """Sides of photos that the network can look at: transformers know one."""
     found = [float(bank.size)]
     for share in SIZES:
         size = round(share * bank.size / STEP) * STEP
@@ -209,12 +193,41 @@ def _sizes(bank: DomainBank) -> tuple[float, ...]:
     return tuple(found)
 
 
+def seconds_of(bank: DomainBank, photos: int = 8) -> float:
+    """How long a bank takes for one photo of so many that are looked at in one go: the median of several looks."""
+    device = next(bank.parameters()).device
+    framed = torch.zeros(photos, bank.size, bank.size, 3, dtype=torch.uint8, device=device)
+    was_training = bank.training
+    with torch.no_grad():
+        timer = Timer("look(framed)", globals={"look": bank.eval().features, "framed": framed})
+        median = float(timer.blocked_autorange(min_run_time=MEASURED).median)
+    bank.train(was_training)
+    return median / photos
+
+
+def _smaller_where_it_can_be(bank: DomainBank, block: Block, ranking: Mapping[str, Tensor]) -> Block:
+    """The block with what can be less of it: some hold more than is usual for their kind, and can only be left out."""
+    whole = dataclasses.replace(block, hidden=(), depthwise=(), kernel=0)
+    return block if _can_be_less(bank, dataclasses.replace(block, skippable=False), ranking) else whole
+
+
+def _can_be_less(bank: DomainBank, block: Block, ranking: Mapping[str, Tensor]) -> bool:
+    if not (block.hidden or block.kernel):
+        return True
+    space = PathSpace.of([block], [], {})
+    try:
+        with on_path(bank.network, change_of(bank.network, (block,), space, space.smallest, ranking)):
+            return _can_look(bank, bank.size)
+    except (KeyError, AttributeError, IndexError):
+        return False
+
+
 def _can_look(bank: DomainBank, size: int) -> bool:
     photo = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device)
     try:
         with torch.no_grad():
             bank.features(photo)
-    except (RuntimeError, AssertionError, ValueError):  # transformers know one size
+    except (RuntimeError, AssertionError, ValueError):
         return False
     return True
 

@@ -14,6 +14,7 @@ from manyeyes.errors import AdaptError
 from manyeyes.writing import written_whole
 
 State = dict[str, Tensor]
+CLOSED = "closed"
 
 
 @dataclass
@@ -69,13 +70,16 @@ def read(path: Path) -> Checkpoint | None:
 
 def close(path: Path) -> None:
     """Of a training that is over, keep what was learnt, without what it would have been gone on with."""
-    if (found := read(path)) is not None and found.optimiser:
-        write(replace(found, learnt=found.best or found.learnt, best=None, optimiser={}), path)
+    found = read(path)
+    if found is not None and not found.numbers.get(CLOSED):
+        numbers = found.numbers | {CLOSED: True}
+        write(replace(found, learnt=found.best or found.learnt, best=None, optimiser={}, numbers=numbers), path)
 
 
 def is_closed(path: Path) -> bool:
     """Whether a training is over whose checkpoint lies there."""
-    return (found := read(path)) is not None and not found.optimiser
+    found = read(path)
+    return found is not None and bool(found.numbers.get(CLOSED))
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> State:

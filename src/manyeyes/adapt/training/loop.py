@@ -113,7 +113,9 @@ class _Run:
         if time.monotonic() - self._saved > EVERY:
             self._save()
         loss_so_far, accuracy = self._means()
-        return f"epoch {self.epoch + 1}  loss {loss_so_far:.3f}  {accuracy:.1%} right" + self._words_on_held()
+        words = f"epoch {self.epoch + 1}  loss {loss_so_far:.3f}"
+        words += f"  {accuracy:.1%} right" if self._sums[3] else ""  # of photos without labels nobody knows
+        return words + self._words_on_held()
 
     def end_epoch(self) -> None:
         """Judge what this epoch has come to."""

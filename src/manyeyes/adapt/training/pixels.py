@@ -49,7 +49,9 @@ class Photos:
     def at(self, size: int) -> "Photos":
         """The same photos for a network that looks at ``size`` pixels, with as much of a margin."""
         side = int(size * self.pixels.shape[1] / self.size)
-        pixels = np.stack([_resized(one, side) for one in self.pixels])
+        pixels = _room((len(self), side, side, 3))
+        for row, photo in enumerate(self.pixels):
+            pixels[row] = _resized(photo, side)
         return Photos(pixels, self.labels, self.classes, size)
 
     def centres(self, rows: Rows) -> Tensor:
@@ -96,6 +98,14 @@ def _resized(part: Pixels, size: int) -> Pixels:
     return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
 
 
+def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """In memory, or, for more than a few GB, in the temporary folder."""
+    if np.prod(shape, dtype=np.int64) <= ROOM:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile() as file:  # it has no name; its space is free once the array is gone
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
 @dataclass(frozen=True)
 class Opened:
     """photos : those that could be read. sha256 : of each one's file. is_good : for each path, whether it is among
@@ -119,12 +129,7 @@ def open_photos(
     classes = tuple(sorted({label for label in labels if label is not None}))
     numbers = {name: number for number, name in enumerate(classes)}
     side = int(preprocessing.size / preprocessing.crop)
-    shape = (len(paths), side, side, 3)
-    if np.prod(shape, dtype=np.int64) <= ROOM:
-        pixels: npt.NDArray[np.uint8] = np.empty(shape, np.uint8)
-    else:
-        with tempfile.TemporaryFile() as file:  # it has no name; its space is free once the array is gone
-            pixels = np.memmap(file, np.uint8, "w+", shape=shape)
+    pixels = _room((len(paths), side, side, 3))
     is_good = np.zeros(len(paths), bool)
     rejected: list[Rejected] = []
     hashes: list[str] = []

@@ -94,7 +94,11 @@ def shrink_to(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     for holder, module in list(network.named_modules()):
         for place, one in list(module.named_children()):
             keys = [f"{holder}.{place}.{key}".lstrip(".") for key in one.state_dict()]
-            if keys and can_do_without(module, place) and not any(key in state for key in keys):
+            if (
+                keys
+                and can_do_without(module, f"{holder}.{place}".lstrip("."))
+                and not any(key in state for key in keys)
+            ):
                 module._modules[place] = Skipped()
     for name, module in network.named_modules():
         weight, wanted = getattr(module, "weight", None), state.get(f"{name}.weight")
@@ -102,9 +106,13 @@ def shrink_to(network: nn.Module, state: Mapping[str, Tensor]) -> None:
             put_cut(module, _cut_to(weight.shape, wanted.shape))
 
 
-def can_do_without(holder: nn.Module, place: str) -> bool:
-    """Whether the module in that place may be left out: one of several in a row, or one of the last."""
-    return isinstance(holder, nn.Sequential | nn.ModuleList) or place in LAST
+def can_do_without(holder: nn.Module, name: str) -> bool:
+    """Whether a module of that name may be left out of its holder: one of several in a row, or of the last ones of the
+    model or its head."""
+    above, _, place = name.rpartition(".")
+    if isinstance(holder, nn.Sequential | nn.ModuleList):
+        return True
+    return place in LAST and above.rpartition(".")[2] in ("", "model", "head")
 
 
 def _is_smaller(wanted: torch.Size, there: torch.Size) -> bool:

@@ -38,7 +38,7 @@ from manyeyes.threads import cores, one_thread
 
 TASKS = ("classification", "gender", "age", "re-identification", "domain adaptation")
 PLAN, SHARE = Plan("full"), 0.5
-POPULATION, GENERATIONS = 16, 6
+POPULATION, GENERATIONS = 16, 5
 # Of the source: photos of each class to learn from, and to search by; passes over them.
 OF_SOURCE, SOURCE_EPOCHS = (8, 3, 0), 5
 # Paths of which it is asked whether the supernet tells their order; their MACs are between these shares.
@@ -128,15 +128,15 @@ def searched(supernet: Supernet, judge: Judge, arguments: argparse.Namespace, se
 def run(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """All ways on one drawing of a task's photos."""
     bank, card = open_bank(read_zoo(arguments.backbone)[0], arguments.size)
-    _, at_source = source_of(arguments, bank, card)
+    there, at_source = source_of(arguments, bank, card)
     one = problem(task, vars(arguments), card.preprocessing, seed)
     course, came = one.course, Supernet(bank)
     clock = Clock()
-    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed))
+    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
     clock.note("tuning")
     best = searched(tuned, PathJudge(tuned, course).score, arguments, seed, task).path
     clock.note("search")
-    by_source = searched(at_source, PathJudge(at_source, course).score, arguments, 0, "source").path
+    by_source = searched(at_source, PathJudge(at_source, there).score, arguments, 0, "source").path
     begun, blind = (
         tune(bank, dataclasses.replace(course, name=f"from {name}"), PLAN, recipe(0, seed), source=name)[0]
         for name in ("source", "blind")
@@ -175,7 +175,7 @@ def rank(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     bank, card = open_bank(read_zoo(arguments.backbone)[0], arguments.size)
     one = problem(task, vars(arguments), card.preprocessing, seed)
     came = Supernet(bank)
-    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed))
+    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
     judge, pairs = PathJudge(tuned, one.course), []
     for number in range(RANKED):
         share = FROM + (TO - FROM) * number / (RANKED - 1)

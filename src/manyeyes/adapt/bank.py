@@ -56,6 +56,7 @@ class DomainBank(nn.Module):
         self._domains = nn.ModuleList()
         self._numbers: dict[str, int] = {}
         self._active: str | None = None
+        self._is_kept = False
         # Found once, used at every switch: where norms sit, and whose norms, weights, adapters and gates count.
         self._seats = [_seat(whole.network, name) for name in self.source_norms]
         self._tables: dict[str | None, _Table] = {None: _Table(list(self.source_norms.values()), None, {}, {})}
@@ -120,7 +121,12 @@ class DomainBank(nn.Module):
         return domain
 
     def switch(self, name: str | None) -> Self:
-        """Use another domain, or with None the backbone as it came. Takes microseconds."""
+        """Use another domain, or with None the backbone as it came. Takes microseconds.
+
+        Raises AdaptError while :meth:`kept`.
+        """
+        if self._is_kept:
+            raise AdaptError(f"the network is on a path of {self._active or 'the backbone'}: leave it before a switch")
         if name not in self._tables:
             self[name or ""]  # says which there are
         before, self._table = self._table, self._tables[name]
@@ -132,6 +138,15 @@ class DomainBank(nn.Module):
                 parameters[place] = body[key]
         self._active = name
         return self
+
+    @contextmanager
+    def kept(self) -> Iterator[Self]:
+        """The domain in use stays in use for the time of a block, in which its parts may be changed in their places."""
+        before, self._is_kept = self._is_kept, True
+        try:
+            yield self
+        finally:
+            self._is_kept = before
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[Self]:

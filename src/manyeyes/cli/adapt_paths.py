@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from manyeyes.adapt.supernet.finding import Budget, Found
     from manyeyes.adapt.supernet.search import Candidate
-    from manyeyes.study.paths import Metric, PathSearch
+    from manyeyes.study.paths import PathSearch
 
 SEARCH, TABLE, FIGURE = "search.json", "front.md", "front"
 
@@ -18,6 +18,7 @@ def write_search(found: "Found", facts: dict[str, Any], folder: Path) -> None:
     from manyeyes.adapt.supernet.supernet import seconds_of
 
     supernet, full = found.supernet, found.supernet.space.full
+    supernet.bank.cpu()  # where the path has been since it was folded
     costs = {
         "full": dataclasses.asdict(supernet.cost(full)) | {"seconds": supernet.seconds(full)},
         "chosen": dataclasses.asdict(supernet.cost(found.chosen.path)) | {"seconds": seconds_of(found.bank)},
@@ -64,7 +65,7 @@ def _write(text: str, file: Path) -> None:
 
 
 def _shown(found: "Found", budget: "Budget") -> "PathSearch":
-    from manyeyes.study.paths import Choice, JudgedPath, PathSearch
+    from manyeyes.study.paths import Choice, JudgedPath, Metric, PathSearch
 
     space = found.supernet.space
 
@@ -73,15 +74,8 @@ def _shown(found: "Found", budget: "Budget") -> "PathSearch":
         return JudgedPath(one.macs, one.score.loss, next(iter(one.score.metrics.values())), choices)
 
     full = next(one for one in found.candidates if one.path == space.full)
-    metric, limit = _metric(next(iter(full.score.metrics))), budget.macs(full.macs)
+    objective, name = found.course.objective, next(iter(full.score.metrics))
+    metric, limit = Metric(name, objective.unit, objective.more_is_better, decimals=1), budget.macs(full.macs)
     return PathSearch(
         tuple(map(judged, found.candidates)), judged(full), judged(found.chosen), limit, metric, space.behind
     )
-
-
-def _metric(name: str) -> "Metric":
-    from manyeyes.study.paths import Metric
-
-    if name == "mean absolute error":
-        return Metric(name, "years", more_is_better=False, decimals=1)
-    return Metric(name, "%", decimals=1)

@@ -210,6 +210,18 @@ def test_a_path_ends_whatever_happens_on_it():
     assert same(state_of(supernet.bank), state)
 
 
+def test_on_a_path_no_other_domain_can_be_used():
+    supernet = Supernet(bank_of("efficientnet", one=Plan("full"), two=Plan("full")), "one")
+    bank, state = supernet.bank, state_of(supernet.bank)
+    with supernet.on(supernet.space.thinnest):
+        before = bank.features(framed())
+        for use in (lambda: bank.switch("two"), lambda: bank(framed(), "two"), lambda: bank.using(None).__enter__()):
+            with pytest.raises(AdaptError, match="the network is on a path of one"):
+                use()
+        assert torch.equal(bank.features(framed()), before)
+    assert same(state_of(bank), state) and bank.switch("two").active == "two"
+
+
 @pytest.mark.parametrize("words", ["gated", "series"])
 def test_gates_and_series_adapters_are_refused(words):
     bank = bank_of("efficientnet", one=plan_of(words))

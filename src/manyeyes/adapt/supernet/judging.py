@@ -37,25 +37,28 @@ class PathJudge:
 
     def score(self, path: Path) -> Score:
         """By the heads that were tuned with the paths."""
-        course = self.course
+        course, name = self.course, self.supernet.name
+        assert name is not None
         with self.on(path):
-            return score(self.supernet.bank, course.name, course.photos, course.held, course.objective)
+            return score(self.supernet.bank, name, course.photos, course.held, course.objective)
 
     def score_linearly(self, path: Path) -> Score:
         """By what a ridge regression says, on features of the labelled photos that the course trains on.
 
         It wants no head that was tuned, and so may judge paths that have seen no label.
         """
-        photos, train = self.course.photos, self.course.train
-        train = train[photos.labels[train] != UNLABELLED]
+        course, photos = self.course, self.course.photos
+        train = course.train[photos.labels[course.train] != UNLABELLED]
         with self.on(path):
             seen, held = (
-                features(self.supernet.bank, self.supernet.name, photos, rows) for rows in (train, self.course.held)
+                features(self.supernet.bank, self.supernet.name, photos, rows) for rows in (train, course.held)
             )
-        wanted = np.eye(len(photos.classes))[photos.labels[train]]
-        ridge = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(seen.double().numpy(), wanted)
-        shares = torch.from_numpy(ridge.predict(held.double().numpy())).clamp(min=LEAST)
-        return self.course.objective.score(held, shares.log(), torch.from_numpy(photos.labels[self.course.held]))
+        shares = torch.ones(len(held), len(photos.classes))
+        if course.objective.goes_by_logits:
+            wanted = np.eye(len(photos.classes))[photos.labels[train]]
+            ridge = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(seen.double().numpy(), wanted)
+            shares = torch.from_numpy(ridge.predict(held.double().numpy())).clamp(min=LEAST)
+        return course.objective.score(held, shares.log(), torch.from_numpy(photos.labels[course.held]))
 
     def statistics(self, path: Path) -> dict[str, Tensor]:
         """Running statistics for the path by itself, as a state of its network."""

@@ -79,7 +79,7 @@ class Supernet:
         Meanwhile no other domain can be used. Raises AdaptError for a path of another network.
         """
         change, domain, head = self._change(path), self._domain, self.head(path)
-        with self.bank.using(self.name), on_path(self.bank.network, change, self._adapters):
+        with self.bank.using(self.name), self.bank.kept(), on_path(self.bank.network, change, self._adapters):
             if domain is None or head is None:
                 yield self.bank
                 return

@@ -31,6 +31,8 @@ class Age(Objective):
     weight: float = 1.0
 
     name: ClassVar[str] = "age"
+    unit: ClassVar[str] = "years"
+    more_is_better: ClassVar[bool] = False
 
     @classmethod
     def of(cls, classes: tuple[str, ...]) -> Self:

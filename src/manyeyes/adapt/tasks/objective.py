@@ -38,6 +38,11 @@ class Objective(ABC):
     """
 
     name: ClassVar[str]
+    # Of the principal metric: what its numbers are of, where "%" is for shares; and which way is better.
+    unit: ClassVar[str] = "%"
+    more_is_better: ClassVar[bool] = True
+    # Whether logits decide how good a domain is, or features alone do.
+    goes_by_logits: ClassVar[bool] = True
 
     @abstractmethod
     def loss(self, said: Said, labels: Tensor, smoothing: float) -> Tensor:

@@ -33,6 +33,7 @@ class ReIdentification(Objective):
     weight: float = 1.0
 
     name: ClassVar[str] = "re-identification"
+    goes_by_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _metric_learning()  # known before hours of work

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,6 +95,14 @@ def test_series_adapters_cannot_be_folded(tmp_path):
     with pytest.raises(AdaptError, match="series adapters cannot be folded"):
         check_folder(tmp_path / "made", "series")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [".", ".half", "file/half"])
+def test_a_folder_that_can_name_no_backbone_is_told_before_any_work(tmp_path, monkeypatch, name):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AdaptError, match=r"names no backbone|cannot be written: Not a directory"):
+        check_folder(Path(name))
 
 
 def test_what_the_folded_network_misses_is_noticed(tmp_path, monkeypatch):

@@ -169,3 +169,24 @@ def test_what_does_not_go_together_is_one_line(adapt, world, tmp_path, words, er
 def test_what_re_identification_lacks_is_said_before_any_photo_is_read(adapt, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_metric_learning", None)
     assert "pip install 'manyeyes[reid]'" in adapt(tmp_path / "no photos", "--task", "re-identification").error
+
+
+@pytest.mark.parametrize("task", ["gender", "age", "re-identification", "unlabelled"])
+def test_a_smaller_network_is_found_for_every_task(adapt, world, faces, people, tmp_path, task):
+    search = ["--method", "supernet", "--size", 48, "--macs", "0.8x", "--population", 4, "--generations", 1]
+    if task == "unlabelled":
+        done = adapt(world.photos, "--unlabelled", people / "query", *search)
+    else:
+        done = adapt(people if task == "re-identification" else faces, "--task", task, *search)
+    assert done.status == 0, done.err
+    words = {"gender": "% right", "age": "years on the mean", "re-identification": "rank-1 ", "unlabelled": "nats"}[
+        task
+    ]
+    assert words in done.out
+    facts = read_header(tmp_path / "d" / "domain.safetensors").facts
+    (found,) = facts.values()
+    assert found["task"]["name"] == ("domain adaptation" if task == "unlabelled" else task)
+    if task == "re-identification":
+        assert "query against gallery" in done.out
+    if task == "age":
+        assert "years" in (tmp_path / "d" / "front.md").read_text()

@@ -1,21 +1,24 @@
 """A path by itself: it begins as it was in the supernet, is trained from there, and is worth as much as a card."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from tiny import SIZE, bank_of, card_of, distance, framed, some_photos
+from tiny import SIZE, bank_of, card_of, distance, some_photos
 
 from manyeyes.adapt.adapting import Course
 from manyeyes.adapt.fold import write_folded
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.supernet.architecture import alone, fine_tune, tune
+from manyeyes.adapt.supernet.finding import Budget, Finding, find_smaller
 from manyeyes.adapt.supernet.judging import PathJudge
 from manyeyes.adapt.supernet.supernet import Supernet
 from manyeyes.adapt.training.recipe import Recipe
 from manyeyes.adapt.training.task import score
 from manyeyes.backbones.backbone import FINAL, Backbone
+from manyeyes.errors import AdaptError
 
 COURSE = Course("one", some_photos(60), np.arange(48), np.arange(48, 60))
 RECIPE = Recipe(epochs=2, batch=24, rate=0.003)
@@ -50,8 +53,6 @@ def test_weights_may_be_those_that_the_backbone_came_with():
     came = Supernet(bank)
     thinnest = came.space.thinnest
     small, course = alone(came, thinnest, COURSE, PREPROCESSING)
-    with came.on(came.space.full), torch.no_grad():
-        bank.features(framed())
     assert small.dimension == came.dimension(thinnest)
     assert score(small, "one", course.photos, course.train).accuracy == 1  # with a head for what it sees
 
@@ -76,6 +77,35 @@ def test_a_smaller_path_sees_smaller_photos_and_becomes_a_card(tmp_path):
     with small.using("one"), torch.no_grad():
         wanted = small.eval().features(small_course.photos.centres(rows))
     assert distance(torch.from_numpy(seen), wanted) < 1e-4
+
+
+def test_a_budget_below_the_smallest_path_is_told_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("manyeyes.adapt.supernet.architecture.train", None)
+    with pytest.raises(AdaptError, match=r"no path takes 0.0 million MACs or fewer: the smallest takes"):
+        find_smaller(bank_of("resnet"), card_of(), COURSE, Finding(Budget(1.0)), RECIPE, tmp_path)
+    with pytest.raises(AdaptError, match="the network has no block that could be smaller"):
+        find_smaller(bank_of("vgg"), card_of(), COURSE, Finding(Budget.read("0.5x")), RECIPE, tmp_path)
+    none_held = dataclasses.replace(COURSE, held=COURSE.held[:0])
+    with pytest.raises(AdaptError, match="one has too few photos to hold some out for the search"):
+        find_smaller(bank_of("resnet"), card_of(), none_held, Finding(Budget.read("0.5x")), RECIPE, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_of_the_same_name_is_refused():
+    with pytest.raises(AdaptError, match="the source and the target are both called 'one'"):
+        tune(bank_of("resnet", one=Plan("full")), COURSE, Plan("full"), RECIPE, source="one")
+
+
+def test_paths_are_tuned_by_one_process(monkeypatch):
+    monkeypatch.setattr("manyeyes.adapt.supernet.architecture.PartialState", lambda: SimpleNamespace(num_processes=2))
+    with pytest.raises(AdaptError, match="start it without accelerate launch"):
+        tune(bank_of("resnet"), COURSE, Plan("full"), RECIPE)
+
+
+def test_mixed_precision_tunes_too():
+    supernet, training = tune(bank_of("resnet"), COURSE, Plan("full"), dataclasses.replace(RECIPE, precision="bf16"))
+    assert training.history[-1]["loss"] < training.history[0]["loss"]
+    assert PathJudge(supernet, COURSE).score(supernet.space.thinnest).accuracy > 0.9
 
 
 def test_photos_in_another_size_keep_their_margin():

@@ -122,6 +122,21 @@ def of(course):
     return course.photos, course.train, course.held
 
 
+@pytest.mark.parametrize("task", ["re-identification", "domain adaptation"])
+def test_what_belongs_together_stays_together_where_processes_share_a_batch(task):
+    course = course_of(task)
+    bank = bank_of()
+    bank.put_new(task, course.photos.classes, Plan("norms"))
+    recipe = Recipe(epochs=1, batch=16)
+    batch = DomainTask(bank, task, course.photos, course.train, course.held, recipe, course.objective).batch(0, 0)
+    for number in (0, 1):
+        labels = batch.share(number, 2).labels.tolist()
+        if task == "domain adaptation":
+            assert 0 < labels.count(-1) < len(labels)
+        else:
+            assert any(labels.count(one) > 1 for one in labels)
+
+
 def test_another_objective_is_another_training(tmp_path):
     photos = shades(12, 48)
     for objective in (CLASSIFICATION, Age.of(photos.classes), Age(tuple(range(12))), ReIdentification()):

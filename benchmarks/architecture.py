@@ -38,7 +38,7 @@ from manyeyes.threads import cores, one_thread
 
 TASKS = ("classification", "gender", "age", "re-identification", "domain adaptation")
 PLAN, SHARE = Plan("full"), 0.5
-POPULATION, GENERATIONS = 16, 5
+POPULATION, GENERATIONS = 16, 4
 # Of the source: photos of each class to learn from, and to search by; passes over them.
 OF_SOURCE, SOURCE_EPOCHS = (8, 3, 0), 5
 # Paths of which it is asked whether the supernet tells their order; their MACs are between these shares.
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--no-ranking", action="store_true", help="Without Kendall's tau.")
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
@@ -63,7 +64,7 @@ def main() -> None:
     whole = source_stage(arguments)
     calls = [
         joblib.delayed(once)(what, task, seed, arguments)
-        for what, seeds in ((run, range(arguments.seeds)), (rank, [0]))
+        for what, seeds in ((run, range(arguments.seeds)), (rank, [] if arguments.no_ranking else [0]))
         for seed in seeds
         for task in tasks
     ]
@@ -132,7 +133,7 @@ def run(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     one = problem(task, vars(arguments), card.preprocessing, seed)
     course, came = one.course, Supernet(bank)
     clock = Clock()
-    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
+    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed), arguments.kept, source="blind")
     clock.note("tuning")
     best = searched(tuned, PathJudge(tuned, course).score, arguments, seed, task).path
     clock.note("search")
@@ -175,7 +176,8 @@ def rank(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     bank, card = open_bank(read_zoo(arguments.backbone)[0], arguments.size)
     one = problem(task, vars(arguments), card.preprocessing, seed)
     came = Supernet(bank)
-    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
+    source_of(arguments, bank, card)
+    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed), arguments.kept, source="blind")
     judge, pairs = PathJudge(tuned, one.course), []
     for number in range(RANKED):
         share = FROM + (TO - FROM) * number / (RANKED - 1)

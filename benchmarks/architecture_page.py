@@ -50,18 +50,15 @@ def text(
         ]
         for name in names
     ]
-    order = [
-        [one["task"], f"{one['tau']:+.2f}", f"{one['p']:.2g}"]
-        for one in sorted(ranks, key=lambda one: tasks.index(one["task"]))
-    ]
     return "\n\n".join(
         [
             f"{arguments.backbone} at {arguments.size} pixels, {arguments.epochs} epochs of tuning, and as many of "
             f"training what was chosen; {arguments.seeds} draws of the photos, mean ± standard deviation. At most "
             f"{share:g} of the MACs, but for the whole network. *Random path*: one of as many MACs. *Reset*: trained "
-            "from the weights that the backbone came with; *inherited*: from those that its paths were tuned to. "
-            "*Self-supervised*: paths were tuned on the source without a label, and judged on the target by a ridge "
-            "regression on their features. Seconds: of one core, for the training of what was chosen.",
+            "from the weights that the backbone came with; *inherited*: from those that its paths were tuned to, first "
+            "on the source without a label, then on the target. *Self-supervised*: paths were tuned on the source "
+            "only, without a label, and judged on the target by a ridge regression on their features. Seconds: of one "
+            "core, for the training of what was chosen.",
             table(head, rows),
             f"Differences, in the units of the table, and in how many of the {len(runs)} runs the former is better, "
             "with the sign test of that:",
@@ -72,12 +69,21 @@ def text(
             + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in stages.items())
             + ". Once for all tasks, by all cores: tuning on the source, with labels and without, "
             f"{source['tuned']:.0f}; the search there {source['searched']:.0f}.",
-            f"Whether the supernet knows which of {len(ranks[0]['pairs'])} paths (0.3 to 0.8 of the MACs) are better "
-            "when each is trained by itself from the weights as they came: Kendall's tau of its loss on held-out "
-            "photos, and their metric on photos to judge by.",
-            table(["", "tau", "p"], order),
+            *ranking(ranks, tasks),
         ]
     )
+
+
+def ranking(ranks: list[dict[str, Any]], tasks: list[str]) -> list[str]:
+    if not ranks:
+        return []
+    ordered = sorted(ranks, key=lambda one: tasks.index(one["task"]))
+    words = (
+        f"Whether the supernet knows which of {len(ranks[0]['pairs'])} paths (0.3 to 0.8 of the MACs) are better when "
+        "each is trained by itself from the weights as they came: Kendall's tau of its loss on held-out photos, and "
+        "their metric on photos to judge by."
+    )
+    return [words, table(["", "tau", "p"], [[one["task"], f"{one['tau']:+.2f}", f"{one['p']:.2g}"] for one in ordered])]
 
 
 def runs_of(runs: list[dict[str, Any]], task: str) -> list[dict[str, Any]]:

@@ -155,9 +155,17 @@ def adapt(
     source: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=SMALLER, metavar="PHOTOS", help="Labelled photos on which all paths are tuned first."
+            rich_help_panel=SMALLER,
+            metavar="FOLDER",
+            help="Any other photos, the more the better: on them all paths first learn to see what the backbone sees.",
         ),
     ] = None,
+    source_labels: Annotated[
+        bool,
+        typer.Option(
+            "--source-labels", rich_help_panel=SMALLER, help="Let them learn the classes of the source instead."
+        ),
+    ] = False,
     self_supervised: Annotated[
         bool,
         typer.Option(

@@ -1,5 +1,6 @@
 """What ``manyeyes adapt`` reads: of each source of photos a course, and what the domain is judged by in the end."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,30 @@ def read_courses(sources: list[str], card: "Card", taken: set[str], how: Reading
             raise ChoiceError(f"two domains would be called {name!r}: rename a folder")
         read.append(_read(name, source, card, how))
     return read
+
+
+def read_source(source: str, card: "Card", labelled: bool, how: Reading) -> "Course":
+    """All photos of a source, on which nothing is held out: with its classes, or of any folder without."""
+    import numpy as np
+
+    from manyeyes.adapt.adapting import Course
+    from manyeyes.adapt.training.pixels import open_photos
+    from manyeyes.errors import PhotoSourceError
+    from manyeyes.images import check_rejected, list_photos
+
+    if labelled:
+        course = read_courses([source], card, set(), how)[0].course
+        name, photos, every = course.name, course.photos, np.union1d(course.train, course.held)
+    else:
+        paths = list_photos([source])
+        opened = open_photos(paths, [None] * len(paths), card.preprocessing)
+        check_rejected(opened.rejected, len(paths), how.max_rejected)
+        name, every = Path(source).name, np.arange(len(opened.photos))
+        photos = dataclasses.replace(opened.photos, classes=("",))
+        if not len(every):
+            raise PhotoSourceError(f"no photo in {source} can be read: --source wants some to learn from")
+        console.print(f"{name}: {len(every):,} photos to see as the backbone does", soft_wrap=True)
+    return Course(f"{name} (source)", photos, every, every[:0])
 
 
 def _read(name: str, source: str, card: "Card", how: Reading) -> ReadCourse:

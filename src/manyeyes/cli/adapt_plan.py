@@ -94,7 +94,7 @@ def published(ctx: typer.Context) -> "tuple[Plan, Recipe]":
 
 
 GATES = ("gate_at", "gate_start", "static_gate", "sparsity")
-SUPERNET = ("macs", "tuned", "source", "self_supervised", "linear", "population", "generations")
+SUPERNET = ("macs", "tuned", "source", "source_labels", "self_supervised", "linear", "population", "generations")
 # What may be trained while all paths of a supernet are tuned.
 TUNED = ("full", "parallel", "lowrank", "norms")
 

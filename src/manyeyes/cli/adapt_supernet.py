@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from manyeyes.cli.adapt_courses import Reading, read_courses, say_score
+from manyeyes.cli.adapt_courses import Reading, read_courses, read_source, say_score
 from manyeyes.cli.adapt_paths import draw_search, write_search
 from manyeyes.cli.options import one_card
 
@@ -22,8 +22,6 @@ DOMAIN = "domain.safetensors"
 
 def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Recipe", options: dict[str, Any]) -> None:
     """What the command does by this method, or by ``search`` without tuning anything."""
-    import numpy as np
-
     from manyeyes.adapt.adapting import open_bank
     from manyeyes.adapt.fold import check_folder, write_folded
     from manyeyes.adapt.supernet.finding import HELD, Budget, Finding, find_smaller
@@ -38,6 +36,7 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
         Budget.read(options["macs"]),
         plan,
         not options["self_supervised"],
+        options["source_labels"],
         options["linear"],
         options["population"],
         options["generations"],
@@ -52,9 +51,7 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     first = None
     if options["source"] is not None:
         how = dataclasses.replace(how, task="classification", unlabelled=None)
-        found_there = read_courses([options["source"]], card, set(), how)[0].course
-        every = np.union1d(found_there.train, found_there.held)  # nothing is searched there
-        first = dataclasses.replace(found_there, name=f"{found_there.name} (source)", train=every, held=every[:0])
+        first = read_source(options["source"], card, options["source_labels"], how)
     is_new = options["method"] == "supernet"
     found = find_smaller(bank, card, read.course, finding, recipe, cache_home() / "training", first, is_new)
     made = write_folded(found.bank, read.course.name, found.card, output)

@@ -357,6 +357,7 @@ def test_what_is_no_path_is_told_of():
     assert SPACE.settled((1, 2, 1, 0)) == (1, 0, 1, 0)
     assert SPACE.settled((0, 2, 1, 1)) == (0, 2, 0, 1)
     assert (SPACE.full, SPACE.smallest, SPACE.thinnest) == ((0, 0, 0, 0), (1, 0, 0, 1), (1, 0, 2, 0))
+    assert SPACE.landmarks() == [(0, 0, 0, 0), (0, 0, 0, 1), (1, 0, 2, 0), (1, 0, 0, 1)]
 
 
 def test_a_network_of_which_nothing_can_be_left_out_is_told_of():

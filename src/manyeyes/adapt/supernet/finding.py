@@ -66,14 +66,15 @@ def check_budget(bank: DomainBank, budget: Budget) -> None:
 class Finding:
     """How a smaller network is found.
 
-    budget : of the chosen path. plan : what is trained while paths are tuned. labelled : whether labels are looked at
-    meanwhile. linear : whether paths are judged by a ridge regression on their features; without labels they are.
-    population, generations, seed : of the search.
+    budget : of the chosen path. plan : what is trained while paths are tuned. labelled, source_labelled : whether
+    labels are looked at meanwhile, on the target and on a source. linear : whether paths are judged by a ridge
+    regression on their features; without labels they are. population, generations, seed : of the search.
     """
 
     budget: Budget
     plan: Plan = Plan("full")  # noqa: RUF009
     labelled: bool = True
+    source_labelled: bool = False
     linear: bool = False
     population: int = POPULATION
     generations: int = GENERATIONS
@@ -115,7 +116,7 @@ def find_smaller(
         raise AdaptError(f"{course.name} has too few photos to hold some out for the search: add more of each class")
     check_budget(bank, finding.budget)
     if source is not None:
-        tune(bank, source, finding.plan, recipe, folder, labelled=finding.labelled, anew=anew)
+        tune(bank, source, finding.plan, recipe, folder, labelled=finding.source_labelled, anew=anew)
     begins_as = None if source is None else source.name
     supernet, tuning = tune(bank, course, finding.plan, recipe, folder, begins_as, finding.labelled, anew)
     judge = PathJudge(supernet, course)

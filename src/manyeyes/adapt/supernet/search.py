@@ -115,7 +115,7 @@ def _nsga2(space: PathSpace, population: int, generations: int, seed: int) -> An
             return np.array([space.mutate(tuple(row), random_state, rate) for row in X.astype(int).tolist()])
 
     random = np.random.default_rng(seed)
-    known = [space.full, space.thinnest, space.smallest][:population]
+    known = space.landmarks()[:population]
     first = [*known, *(space.sample(random) for _ in range(population - len(known)))]
     last = np.array([len(gene.values) - 1 for gene in space.genes])
     problem = Problem(n_var=len(space.genes), n_obj=2, xl=np.zeros_like(last), xu=last, vtype=int)

@@ -71,6 +71,16 @@ class PathSpace:
         """The smallest of those that go to the end, and look at photos of full size."""
         return self.settled(tuple(0 if gene.block == EVERYWHERE else len(gene.values) - 1 for gene in self.genes))
 
+    def landmarks(self) -> list[Path]:
+        """The full path, each in which one choice about the whole network is another, the thinnest and the smallest."""
+        one_other = [
+            self.settled(tuple(number if gene == other else 0 for other in self.genes))
+            for gene in self.genes
+            if gene.block == EVERYWHERE
+            for number in range(1, len(gene.values))
+        ]
+        return list(dict.fromkeys([self.full, *one_other, self.thinnest, self.smallest]))
+
     def check(self, path: Sequence[int]) -> Path:
         """The path as a tuple. Raises AdaptError for what is none of this space's."""
         if len(path) != len(self.genes) or not all(

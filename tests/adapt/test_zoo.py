@@ -102,7 +102,8 @@ def test_the_cards_are_like_any_others_and_see_something_new(world, cards):
     assert plain == cards[0]  # it is still there, as it came
 
 
-def test_a_backbone_may_become_a_smaller_one(world, cards, monkeypatch):
+def test_a_backbone_may_become_a_smaller_one(world, cards, tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYEYES_HOME", str(tmp_path))  # where tuned paths stay
     monkeypatch.setattr(zoo, "Finding", partial(Finding, population=4, generations=1))
     macs = {}
     for method in ("full", "supernet:0.8x", "supernet:0.9x"):

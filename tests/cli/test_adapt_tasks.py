@@ -172,7 +172,8 @@ def test_what_re_identification_lacks_is_said_before_any_photo_is_read(adapt, tm
 
 
 @pytest.mark.parametrize("task", ["gender", "age", "re-identification", "unlabelled"])
-def test_a_smaller_network_is_found_for_every_task(adapt, world, faces, people, tmp_path, task):
+def test_a_smaller_network_is_found_for_every_task(adapt, world, faces, people, tmp_path, monkeypatch, task):
+    monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "home"))  # where tuned paths stay
     search = ["--method", "supernet", "--size", 48, "--macs", "0.8x", "--population", 4, "--generations", 1]
     if task == "unlabelled":
         done = adapt(world.photos, "--unlabelled", people / "query", *search)

@@ -104,10 +104,10 @@ def check_folder(folder: Path, method: str = "parallel") -> None:
     """Raise AdaptError for a folder that is not free, or a method whose adapters cannot be folded."""
     if method == "series":
         raise AdaptError(SERIES_STAYS)
-    if not folder.name or folder.name.startswith("."):
-        raise AdaptError(f"{folder} names no backbone: choose a folder whose name does not begin with a dot")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdaptError(f"{folder} is not empty: choose another folder")
+    if not folder.name or folder.name.startswith("."):
+        raise AdaptError(f"{folder} names no backbone: choose a folder whose name does not begin with a dot")
     try:
         try_writing(folder)
     except OSError as error:

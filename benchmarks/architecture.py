@@ -21,10 +21,10 @@ from architecture_problems import Problem, by_class, problem
 from record import keep
 from scipy.stats import kendalltau
 
-from manyeyes.adapt.adapting import Course, open_bank
+from manyeyes.adapt.adapting import Course, go_on, open_bank
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.supernet.architecture import alone, fine_tune, tune
+from manyeyes.adapt.supernet.architecture import alone, tune
 from manyeyes.adapt.supernet.judging import PathJudge
 from manyeyes.adapt.supernet.search import Candidate, Judge, search, within
 from manyeyes.adapt.supernet.space import Path as NetPath
@@ -209,7 +209,7 @@ def trained(
     before = one.judge(bank, course)
     # The search is over: what was held out for it is trained on as well.
     every = np.union1d(course.train, course.held)
-    fine_tune(bank, dataclasses.replace(course, train=every, held=course.held[:0]), recipe(epochs, seed))
+    go_on(bank, [dataclasses.replace(course, train=every, held=course.held[:0])], recipe(epochs, seed))
     return before, one.judge(bank, course)
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 from manyeyes.study.figures.block_strip import BlockStrip
 from manyeyes.study.figures.pareto import draw_front
 from manyeyes.study.figures.style import VERMILION, house_style, save
-from manyeyes.study.paths import ACCURACY, Choice, JudgedPath, KeptBlock, Metric, PathSearch
+from manyeyes.study.paths import Choice, JudgedPath, KeptBlock, Metric, PathSearch
 from manyeyes.study.paths_text import front_table, front_text, left_out, say_macs
 
+ACCURACY = Metric("accuracy", "%", decimals=1)
 YEARS = Metric("mean absolute error", "years", more_is_better=False)
 
 

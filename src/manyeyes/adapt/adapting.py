@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def go_on(
 
 def fingerprint(bank: DomainBank, courses: Sequence[Course], recipe: Recipe, identity: Any) -> str:
     """Sixteen hex digits that change with whatever changes a training."""
-    what = [(one.name, one.objective.name, asdict(one.objective)) for one in courses]
+    what = [(one.name, one.objective.to_dict()) for one in courses]
     digest = hashlib.sha256(json.dumps([recipe.to_dict(), identity, what]).encode())
     for course in courses:
         for array in (course.photos.pixels, course.photos.labels, course.train, course.held):

@@ -101,7 +101,7 @@ class DomainBank(nn.Module):
             self._numbers[name] = len(self._domains)
             self._domains.append(domain)
         # In memory as the backbone is, see above.
-        domain.to(next(self._whole.parameters()).device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        domain.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         norms = [domain.norms[seat] for seat in self.source_norms]
         self._tables[name] = _Table(norms, domain.body or None, domain.adapters, domain.gates)
         domain.train(self.training)
@@ -123,8 +123,10 @@ class DomainBank(nn.Module):
     def switch(self, name: str | None) -> Self:
         """Use another domain, or with None the backbone as it came. Takes microseconds.
 
-        Raises AdaptError while :meth:`kept`.
+        Raises AdaptError for another than that in use while :meth:`kept`.
         """
+        if self._tables.get(name) is self._table:
+            return self
         if self._is_kept:
             raise AdaptError(f"the network is on a path of {self._active or 'the backbone'}: leave it before a switch")
         if name not in self._tables:
@@ -152,9 +154,6 @@ class DomainBank(nn.Module):
     def using(self, name: str | None) -> Iterator[Self]:
         """Another domain for the time of a block."""
         before = self._active
-        if name == before:
-            yield self
-            return
         try:
             yield self.switch(name)
         finally:
@@ -162,7 +161,7 @@ class DomainBank(nn.Module):
 
     def forward(self, framed: Tensor, domain: str | None = None) -> Tensor:
         """Logits of the domain in use, or of the one named, which is then in use."""
-        if domain is not None and domain != self._active:
+        if domain is not None:
             self.switch(domain)
         if self._active is None:
             raise AdaptError("no domain is in use: name one")
@@ -185,6 +184,15 @@ class DomainBank(nn.Module):
     def _ungated(self, framed: Tensor) -> Tensor:
         features: Tensor = self._whole(framed)[FEATURES]
         return features.to(next(self._whole.parameters()).dtype)  # mixed precision ends here
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._whole.parameters()).device
+
+    def blank(self, photos: int = 1, size: int | None = None) -> Tensor:
+        """Black photos to try the network with, of its own size or another: (B, S, S, 3)."""
+        side = size or self.size
+        return torch.zeros(photos, side, side, 3, dtype=torch.uint8, device=self.device)
 
     def train(self, mode: bool = True) -> Self:
         """As of any module; but the backbone's own norms never train: their running statistics stay what they are."""

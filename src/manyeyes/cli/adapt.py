@@ -1,7 +1,6 @@
 """``manyeyes adapt``: a backbone made to fit photos, for a few per cent of its size."""
 
 import dataclasses
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -293,7 +292,7 @@ def adapt(
         trainings.append(go_on(bank, courses, second, checkpoints, [plan.to_dict(), compress]))
     histories = [{"best": one.best, "epochs": list(one.history)} for one in trainings]
     learnt = {"plan": plan.to_dict(), "recipe": recipe.to_dict(), "compress": compress, "trainings": histories}
-    facts |= {one.name: learnt | {"task": {"name": one.objective.name} | asdict(one.objective)} for one in courses}
+    facts |= {one.name: learnt | {"task": one.objective.to_dict()} for one in courses}
     save_domains(bank, card, weights_sha256(card), output, facts)
     for one in trainings:  # only now does nobody need to go on from them
         if one.checkpoint is not None:

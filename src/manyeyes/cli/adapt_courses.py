@@ -1,7 +1,7 @@
 """What ``manyeyes adapt`` reads: of each source of photos a course, and what the domain is judged by in the end."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from manyeyes.adapt.training.pixels import Photos
     from manyeyes.backbones.card import Card
     from manyeyes.experts.folds import Rows
-    from manyeyes.images import PhotoSet
+    from manyeyes.images import PhotoSet, Rejected
 
 SHOWN = 10
 
@@ -76,12 +76,20 @@ def read_source(source: str, card: "Card", labelled: bool, how: Reading) -> "Cou
         paths = list_photos([source])
         opened = open_photos(paths, [None] * len(paths), card.preprocessing)
         check_rejected(opened.rejected, len(paths), how.max_rejected)
+        _say_rejected(opened.rejected)
         name, every = Path(source).name, np.arange(len(opened.photos))
         photos = dataclasses.replace(opened.photos, classes=("",))
         if not len(every):
             raise PhotoSourceError(f"no photo in {source} can be read: --source wants some to learn from")
         console.print(f"{name}: {len(every):,} photos to see as the backbone does", soft_wrap=True)
     return Course(f"{name} (source)", photos, every, every[:0])
+
+
+def _say_rejected(rejected: "Sequence[Rejected]") -> None:
+    for one in rejected[:SHOWN]:
+        console.print(f"  left out: {one}", soft_wrap=True)
+    if len(rejected) > SHOWN:
+        console.print(f"  … and {len(rejected) - SHOWN} more")
 
 
 def _read(name: str, source: str, card: "Card", how: Reading) -> ReadCourse:
@@ -115,10 +123,7 @@ def _read(name: str, source: str, card: "Card", how: Reading) -> ReadCourse:
     bad = len(found) - int(opened.is_good[: len(found)].sum())
     check_rejected(opened.rejected[:bad], len(found), how.max_rejected)
     check_rejected(opened.rejected[bad:], len(place), how.max_rejected)
-    for one in opened.rejected[:SHOWN]:
-        console.print(f"  left out: {one}", soft_wrap=True)
-    if len(opened.rejected) > SHOWN:
-        console.print(f"  … and {len(opened.rejected) - SHOWN} more")
+    _say_rejected(opened.rejected)
     good = found.select(opened.is_good[: len(found)])
     (good if good.splits is None else good.split("train")).require_classes(2)
     photos = opened.photos

@@ -55,9 +55,11 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     is_new = options["method"] == "supernet"
     found = find_smaller(bank, card, read.course, finding, recipe, cache_home() / "training", first, is_new)
     made = write_folded(found.bank, read.course.name, found.card, output)
-    objective = read.course.objective
-    task = {"name": objective.name} | dataclasses.asdict(objective)
-    facts = {"task": task, "finding": dataclasses.asdict(finding), "recipe": recipe.to_dict()}
+    facts = {
+        "task": read.course.objective.to_dict(),
+        "finding": dataclasses.asdict(finding),
+        "recipe": recipe.to_dict(),
+    }
     write_search(found, facts, output)
     _write_domain(made, found, facts, output, accept)
     if found.training.checkpoint is not None:  # only now does nobody need to go on from it

@@ -55,9 +55,6 @@ class Metric:
         return f"{self.scaled(value):.{self.decimals}f}{gap}{self.unit}"
 
 
-ACCURACY = Metric("accuracy", "%", decimals=1)
-
-
 @dataclass(frozen=True)
 class KeptBlock:
     """What a path keeps of one block. width : the share of its hidden channels, 0 where it is left out. kernel,

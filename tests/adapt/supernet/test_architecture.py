@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny import SIZE, bank_of, card_of, distance, some_photos
 
-from manyeyes.adapt.adapting import Course
+from manyeyes.adapt.adapting import Course, go_on
 from manyeyes.adapt.fold import write_folded
 from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.supernet.architecture import alone, fine_tune, tune
+from manyeyes.adapt.supernet.architecture import alone, tune
 from manyeyes.adapt.supernet.finding import Budget, Finding, find_smaller
 from manyeyes.adapt.supernet.judging import PathJudge
 from manyeyes.adapt.supernet.supernet import Supernet
@@ -43,7 +43,7 @@ def test_it_is_trained_from_there_and_the_supernet_stays_as_it_is():
     thinnest = supernet.space.thinnest
     before = PathJudge(supernet, COURSE).score(thinnest)
     bank, course = alone(supernet, thinnest, COURSE, PREPROCESSING)
-    training = fine_tune(bank, course, RECIPE)
+    training = go_on(bank, [course], RECIPE)
     assert training.held.loss < before.loss
     assert PathJudge(supernet, COURSE).score(thinnest) == before
 
@@ -68,7 +68,7 @@ def test_a_smaller_path_sees_smaller_photos_and_becomes_a_card(tmp_path):
     path = tuple({"size": 1, "exit": 1, "width": 2}.get(kind, 0) for kind in genes)
     small, small_course = alone(supernet, path, course, card.preprocessing)
     assert (small.size, small_course.photos.size, small.dimension) == (48, 48, 192)
-    fine_tune(small, small_course, RECIPE)
+    go_on(small, [small_course], RECIPE)
     card = supernet.card_of(path, card)
     made = write_folded(small, "one", card, tmp_path / "small")
     assert (made.dimension, made.preprocessing.size, made.macs) == (192, 48, supernet.cost(path).macs / 1e9)

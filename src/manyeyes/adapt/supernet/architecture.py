@@ -1,7 +1,7 @@
 """A backbone's weights and its freedom of architecture carried to a target: NTAA-style, stages (i), (ii) and (iv).
 
-Tune all paths on the target, or first on a source; then, when one is chosen, train it alone from the weights that it
-has by then.
+Tune all paths on the target, or first on a source; then, when one is chosen, take it out, to be trained alone
+(:func:`manyeyes.adapt.adapting.go_on`) from the weights that it has by then.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path as File
 import torch
 from accelerate import PartialState
 
-from manyeyes.adapt.adapting import Course, fingerprint, go_on
+from manyeyes.adapt.adapting import Course, fingerprint
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.plan import Plan
 from manyeyes.adapt.supernet.distilling import DistillingTask
@@ -96,8 +96,3 @@ def alone(supernet: Supernet, path: Path, course: Course, preprocessing: Preproc
     else:
         domain.set_head(head.weight, head.bias)
     return bank, course
-
-
-def fine_tune(bank: DomainBank, course: Course, recipe: Recipe, folder: File | None = None) -> Training:
-    """Train a path that is :func:`alone` from the weights that it inherits."""
-    return go_on(bank, [course], recipe, folder, "inherited")

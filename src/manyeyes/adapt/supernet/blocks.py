@@ -65,7 +65,7 @@ class Block:
 
 def find_blocks(bank: DomainBank) -> tuple[Block, ...]:
     """The blocks of known kinds in a bank's backbone, in the order in which a photo passes them."""
-    network, size = bank.network, bank.size
+    network = bank.network
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
     first = [0]
 
@@ -84,7 +84,7 @@ def find_blocks(bank: DomainBank) -> tuple[Block, ...]:
     ]
     try:
         with torch.no_grad():
-            bank.features(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device))
+            bank.features(bank.blank())
     finally:
         for handle in handles:
             handle.remove()

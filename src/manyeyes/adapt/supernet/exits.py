@@ -88,9 +88,8 @@ def _dimension(bank: DomainBank, skipped: tuple[str, ...]) -> int:
 
 
 def _look(bank: DomainBank) -> Any:
-    photo = torch.zeros(1, bank.size, bank.size, 3, dtype=torch.uint8, device=next(bank.parameters()).device)
     with torch.no_grad():
-        return bank.features(photo)
+        return bank.features(bank.blank())
 
 
 def exit_heads(exits: Sequence[Exit], classes: int) -> nn.ModuleDict:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Self
 
-from manyeyes.adapt.adapting import Course
+from manyeyes.adapt.adapting import Course, go_on
 from manyeyes.adapt.bank import DomainBank
 from manyeyes.adapt.gated_transfer import recipe_for
 from manyeyes.adapt.plan import Plan
-from manyeyes.adapt.supernet.architecture import alone, fine_tune, tune
+from manyeyes.adapt.supernet.architecture import alone, tune
 from manyeyes.adapt.supernet.judging import PathJudge
 from manyeyes.adapt.supernet.search import GENERATIONS, POPULATION, Candidate, check_macs, search, within
 from manyeyes.adapt.supernet.space import Path
@@ -140,5 +140,5 @@ def find_smaller(
     )
     chosen = within(candidates, finding.budget.macs(supernet.cost(supernet.space.full).macs))
     small, small_course = alone(supernet, chosen.path, course, card.preprocessing)
-    training = fine_tune(small, small_course, recipe_for(Plan("full"), recipe), folder)
+    training = go_on(small, [small_course], recipe_for(Plan("full"), recipe), folder, "inherited")
     return Found(supernet, candidates, chosen, small, small_course, supernet.card_of(chosen.path, card), training)

@@ -94,4 +94,4 @@ class PathJudge:
     def _look(self) -> None:
         bank, rows = self.supernet.bank, np.random.default_rng(0).permutation(self.course.train)[:LOOKED_AT]
         with torch.no_grad():
-            bank.features(self.course.photos.centres(rows).to(next(bank.parameters()).device))
+            bank.features(self.course.photos.centres(rows).to(bank.device))

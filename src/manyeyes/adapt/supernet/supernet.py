@@ -69,7 +69,7 @@ class Supernet:
         behind = {float(number): one.blocks for number, one in enumerate(self.exits, 1)}
         self.space = PathSpace.of(self.blocks, [*_ranks(bank, domain), exits, sizes], behind)
         self.heads = nn.ModuleDict() if domain is None else exit_heads(self.exits, len(domain.classes))
-        self.heads.to(next(bank.parameters()).device)
+        self.heads.to(bank.device)
         self._costs: dict[Path, Cost] = {}
 
     @contextmanager
@@ -142,7 +142,7 @@ class Supernet:
             was_training, bank = self.bank.training, self.bank.eval()
             with bank.using(None), on_path(bank.network, self._change(path)), torch.no_grad():
                 with FlopCounterMode(display=False) as counter:
-                    bank.features(self._photo())
+                    bank.features(bank.blank())
                 own = {name: one.numel() for name, one in bank.network.named_parameters()}
             bank.train(was_training)
             parameters = sum(count for name, count in own.items() if name in self._counted)
@@ -153,10 +153,6 @@ class Supernet:
         """Measured, for one photo (:func:`seconds_of`)."""
         with self.on(path):
             return seconds_of(self.bank)
-
-    def _photo(self) -> Tensor:
-        device = next(self.bank.parameters()).device
-        return torch.zeros(1, self.bank.size, self.bank.size, 3, dtype=torch.uint8, device=device)
 
     @property
     def _domain(self) -> Domain | None:
@@ -195,11 +191,9 @@ def _sizes(bank: DomainBank) -> tuple[float, ...]:
 
 def seconds_of(bank: DomainBank, photos: int = 8) -> float:
     """How long a bank takes for one photo of so many that are looked at in one go: the median of several looks."""
-    device = next(bank.parameters()).device
-    framed = torch.zeros(photos, bank.size, bank.size, 3, dtype=torch.uint8, device=device)
     was_training = bank.training
     with torch.no_grad():
-        timer = Timer("look(framed)", globals={"look": bank.eval().features, "framed": framed})
+        timer = Timer("look(framed)", globals={"look": bank.eval().features, "framed": bank.blank(photos)})
         median = float(timer.blocked_autorange(min_run_time=MEASURED).median)
     bank.train(was_training)
     return median / photos
@@ -223,10 +217,9 @@ def _can_be_less(bank: DomainBank, block: Block, ranking: Mapping[str, Tensor]) 
 
 
 def _can_look(bank: DomainBank, size: int) -> bool:
-    photo = torch.zeros(1, size, size, 3, dtype=torch.uint8, device=next(bank.parameters()).device)
     try:
         with torch.no_grad():
-            bank.features(photo)
+            bank.features(bank.blank(size=size))
     except (RuntimeError, AssertionError, ValueError):
         return False
     return True

@@ -1,8 +1,8 @@
 """What a domain is to be good at: what a step costs, how good it is by now, and in which order photos come."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -43,6 +43,10 @@ class Objective(ABC):
     more_is_better: ClassVar[bool] = True
     # Whether logits decide how good a domain is, or features alone do.
     goes_by_logits: ClassVar[bool] = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its name and fields, for JSON."""
+        return {"name": self.name} | asdict(self)
 
     @abstractmethod
     def loss(self, said: Said, labels: Tensor, smoothing: float) -> Tensor:

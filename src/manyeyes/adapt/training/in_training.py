@@ -44,9 +44,8 @@ class AuxiliaryHead(nn.Module):
         network, was_training = bank.network, bank.training
         bank.eval()  # nobody is to learn from the photo that it looks at
         stage = bank.stages[-2] if len(bank.stages) > 1 else choose_layer(network, bank.size, "the network")
-        photo = torch.zeros(1, bank.size, bank.size, 3, dtype=torch.uint8, device=next(bank.parameters()).device)
         with torch.no_grad(), _listening([network.get_submodule(stage)], lambda made: made) as seen:
-            bank.features(photo)
+            bank.features(bank.blank())
         bank.train(was_training)
         return cls(stage, pooled(seen[0], network).shape[1], classes, is_of_tokens=seen[0].ndim == 3)
 
@@ -76,9 +75,7 @@ class InTraining(nn.Module):
             _listening(stages, lambda made: pooled(made, network)) as seen,
             _listening(gates if self._weighs else [], torch.mean) as weights,
         ):
-            if domain != self.bank.active:  # else a supernet may be on a path, which a switch would leave
-                self.bank.switch(domain)
-            features = self.bank.features(framed)
+            features = self.bank.switch(domain).features(framed)
             logits = self.bank[domain].logits(features)
         auxiliary = None if head is None else head(seen[0].float())
         return Said(logits, features, auxiliary, torch.stack(weights).mean() if weights else None)

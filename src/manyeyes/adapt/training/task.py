@@ -262,7 +262,7 @@ def score(bank: DomainBank, name: str, photos: Photos, rows: Rows, objective: Ob
 
 
 def _looked(bank: DomainBank, name: str | None, photos: Photos, rows: Rows, look: Callable[[Tensor], Tensor]) -> Tensor:
-    was_training, device = bank.training, next(bank.parameters()).device
+    was_training, device = bank.training, bank.device
     with bank.using(name):
         bank.eval()
         parts = np.array_split(rows, -(-len(rows) // JUDGED))

@@ -55,7 +55,8 @@ def test_a_smaller_backbone_comes_out(adapt, world, tmp_path):
     assert any(one["path"] == found["chosen"] and one["macs"] == chosen["macs"] for one in found["paths"])
     assert "takes 0." in done.out and str(folder / "front.md") in done.out
     assert re.search(r"[\d.]+% right on the photos to stop by", done.out)
-    assert (folder / "front.md").read_text().startswith("# Smaller networks inside of ")
+    table = (folder / "front.md").read_text()
+    assert table.startswith("# Smaller networks inside of ") and "model." not in table
 
     (card,) = read_zoo(f"local:{folder}")
     assert card.macs == chosen["macs"] / 1e9

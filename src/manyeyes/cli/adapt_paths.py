@@ -70,12 +70,16 @@ def _shown(found: "Found", budget: "Budget") -> "PathSearch":
     space = found.supernet.space
 
     def judged(one: "Candidate") -> JudgedPath:
-        choices = tuple(Choice(block, kind, value) for (block, kind), value in space.choices(one.path).items())
+        choices = tuple(Choice(_own(block), kind, value) for (block, kind), value in space.choices(one.path).items())
         return JudgedPath(one.macs, one.score.loss, next(iter(one.score.metrics.values())), choices)
 
     full = next(one for one in found.candidates if one.path == space.full)
     objective, name = found.course.objective, next(iter(full.score.metrics))
     metric, limit = Metric(name, objective.unit, objective.more_is_better, decimals=1), budget.macs(full.macs)
-    return PathSearch(
-        tuple(map(judged, found.candidates)), judged(full), judged(found.chosen), limit, metric, space.behind
-    )
+    behind = {number: frozenset(map(_own, blocks)) for number, blocks in space.behind.items()}
+    return PathSearch(tuple(map(judged, found.candidates)), judged(full), judged(found.chosen), limit, metric, behind)
+
+
+def _own(block: str) -> str:
+    """As timm calls it."""
+    return block.removeprefix("model.")

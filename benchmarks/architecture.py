@@ -43,6 +43,8 @@ POPULATION, GENERATIONS = 16, 4
 OF_SOURCE, SOURCE_EPOCHS = (8, 3, 0), 5
 # Paths of which it is asked whether the supernet tells their order; their MACs are between these shares.
 RANKED, FROM, TO = 12, 0.3, 0.8
+# What a random path may take more or less than another.
+ABOUT = 0.05
 BLIND = "self-supervised"
 
 
@@ -55,19 +57,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--no-ranking", action="store_true", help="Without Kendall's tau.")
+    parser.add_argument("--ranked", default=",".join(TASKS), help="Tasks for which Kendall's tau is wanted.")
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     arguments.kept.mkdir(parents=True, exist_ok=True)
     tasks = arguments.tasks.split(",")
     whole = source_stage(arguments)
-    calls = [
-        joblib.delayed(once)(what, task, seed, arguments)
-        for what, seeds in ((run, range(arguments.seeds)), (rank, [] if arguments.no_ranking else [0]))
-        for seed in seeds
-        for task in tasks
-    ]
+    calls = [joblib.delayed(once)(run, task, seed, arguments) for seed in range(arguments.seeds) for task in tasks]
+    calls += [joblib.delayed(once)(rank, task, 0, arguments) for task in tasks if task in arguments.ranked.split(",")]
     found: list[dict[str, Any]] = []
     with joblib.parallel_config("loky", n_jobs=cores(), inner_max_num_threads=1):
         for one in joblib.Parallel(return_as="generator_unordered")(calls):
@@ -133,7 +131,7 @@ def run(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     one = problem(task, vars(arguments), card.preprocessing, seed)
     course, came = one.course, Supernet(bank)
     clock = Clock()
-    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed), arguments.kept, source="blind")
+    tuned, _ = tune(bank, course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
     clock.note("tuning")
     best = searched(tuned, PathJudge(tuned, course).score, arguments, seed, task).path
     clock.note("search")
@@ -177,7 +175,7 @@ def rank(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     one = problem(task, vars(arguments), card.preprocessing, seed)
     came = Supernet(bank)
     source_of(arguments, bank, card)
-    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed), arguments.kept, source="blind")
+    tuned, _ = tune(bank, one.course, PLAN, recipe(arguments.epochs, seed), arguments.kept)
     judge, pairs = PathJudge(tuned, one.course), []
     for number in range(RANKED):
         share = FROM + (TO - FROM) * number / (RANKED - 1)
@@ -192,11 +190,12 @@ def rank(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def any_path(supernet: Supernet, macs: float, seed: int) -> NetPath:
-    """Any path to the end that takes about as many MACs: the nearest of many."""
+    """Any path to the end that takes about as many MACs."""
     random = np.random.default_rng(seed)
-    drawn = [supernet.space.sample(random) for _ in range(200)]
-    drawn = [path for path in drawn if supernet.dimension(path) == supernet.bank.dimension]
-    return min(drawn, key=lambda path: abs(supernet.cost(path).macs - macs))
+    while True:
+        path = supernet.space.sample(random)
+        if supernet.dimension(path) == supernet.bank.dimension and abs(supernet.cost(path).macs / macs - 1) < ABOUT:
+            return path
 
 
 def trained(

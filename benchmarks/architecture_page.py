@@ -22,7 +22,7 @@ def text(
     arguments: argparse.Namespace,
     share: float,
 ) -> str:
-    names = list(runs[0]["rows"])
+    names, draws = list(runs[0]["rows"]), f"{arguments.seeds} draws" if arguments.seeds > 1 else "one draw"
     figures = {task: list(runs_of(runs, task)[0]["rows"][FULL]["ends"]) for task in tasks}
     head = ["", *(f"{task}: {metric}" for task in tasks for metric in figures[task]), "MACs", "parameters", "seconds"]
     rows = []
@@ -53,12 +53,11 @@ def text(
     return "\n\n".join(
         [
             f"{arguments.backbone} at {arguments.size} pixels, {arguments.epochs} epochs of tuning, and as many of "
-            f"training what was chosen; {arguments.seeds} draws of the photos, mean ± standard deviation. At most "
+            f"training what was chosen; {draws} of the photos, mean ± standard deviation. At most "
             f"{share:g} of the MACs, but for the whole network. *Random path*: one of as many MACs. *Reset*: trained "
-            "from the weights that the backbone came with; *inherited*: from those that its paths were tuned to, first "
-            "on the source without a label, then on the target. *Self-supervised*: paths were tuned on the source "
-            "only, without a label, and judged on the target by a ridge regression on their features. Seconds: of one "
-            "core, for the training of what was chosen.",
+            "from the weights that the backbone came with; *inherited*: from those that its paths were tuned to on the "
+            "target. *Self-supervised*: paths were tuned on the source only, without a label, and judged on the target "
+            "by a ridge regression on their features. Seconds: of one core, for the training of what was chosen.",
             table(head, rows),
             f"Differences, in the units of the table, and in how many of the {len(runs)} runs the former is better, "
             "with the sign test of that:",

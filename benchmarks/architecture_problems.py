@@ -115,7 +115,7 @@ def by_place(source: Path, place: Path, preprocessing: Preprocessing, random: np
     known, new = read_photos(source), read_photos(place)
     parts: tuple[list[int], ...] = ([], [], [], [])
     paths, labels = [], []
-    for photos, counts, some in ((known, (15, 8), parts[:2]), (new, (15, 35), parts[2:])):
+    for photos, counts, some in ((known, (20, 10), parts[:2]), (new, (20, 30), parts[2:])):
         for label in photos.classes:
             rows = random.permutation([row for row, one in enumerate(photos.labels) if one == label])
             for part, chosen in zip(some, np.split(rows, np.cumsum(counts))[:2], strict=True):

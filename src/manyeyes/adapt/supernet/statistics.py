@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 Made = TypeVar("Made")
 # What norms are given, by their names: mean and variance of each channel, two of (C,).
@@ -68,10 +69,8 @@ def matched(network: nn.Module) -> Iterator[None]:
     """For the time of a block norms, which know the full path, go by the batch. Gradients go through its statistics."""
 
     def match(norm: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        mean, variance = _moments(given[0])
-        scale = ((norm.full_variance + norm.eps) / (variance + norm.eps)).sqrt()
-        shape = (1, -1, *(1 for _ in given[0].shape[2:]))
-        return ((given[0] - mean.view(shape)) * scale.view(shape) + norm.full_mean.view(shape),)
+        spread = (norm.full_variance + norm.eps).sqrt()
+        return (batch_norm(given[0], None, None, spread, norm.full_mean, training=True, eps=norm.eps),)
 
     with _before(network, match):
         yield
@@ -101,8 +100,10 @@ def calibrated(network: nn.Module, look: Callable[[], Any]) -> Iterator[None]:
 
 def _moments(given: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel: two of (C,)."""
-    channels = given.float().transpose(0, 1).flatten(1)
-    return channels.mean(dim=1), channels.var(dim=1, unbiased=False)
+    given, others = given.float(), [0, *range(2, given.ndim)]
+    mean = given.mean(dim=others, keepdim=True)
+    # Many times faster than Tensor.var on channels that lie last.
+    return mean.flatten(), (given - mean).square_().mean(dim=others)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Train all paths of a supernet on the target at once: NTAA-style, stage (ii).
 
-Each step trains the full path, the thinnest one and some between (the sandwich rule of "Universally Slimmable
-Networks", Yu and Huang, 2019); all but the full one also learn what the full one says (in-place distillation). Later
-on half of those between are drawn near paths that have turned out well, as in NAT (Lu et al., 2021).
+Each step trains the full path, the thinnest one and some between: the sandwich rule of "Universally Slimmable
+Networks" (Yu and Huang, 2019). The full one learns from the labels, all others what the full one says (in-place
+distillation, of the same paper). Later on half of those between are drawn near paths that have turned out well, as in
+NAT (Lu et al., 2021).
 """
 
 import numpy as np
@@ -89,8 +90,9 @@ class SupernetTask(DomainTask):
             for path in (self.supernet.space.thinnest, *self._between()):
                 with knowing(network, moments), self.supernet.on(path), matched(network):
                     said = module(*batch.inputs, batch.domain)
-                theirs, _ = self.loss_of(said, batch.labels)
-                loss = loss + (theirs + told(whole, said)) / 2
+                with torch.no_grad():
+                    theirs, _ = self.loss_of(said, batch.labels)
+                loss = loss + told(whole, said)
                 self.remembered.note(path, theirs - own)
         return loss, right
 

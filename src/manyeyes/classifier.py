@@ -19,6 +19,7 @@ from manyeyes.errors import ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction
 from manyeyes.fusion import FUSIONS
+from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.gates import GATES
@@ -56,6 +57,8 @@ class ManyEyesClassifier(PhotoClassifier):
         :mod:`manyeyes.adapt.zoo`). Half of the photos train adapters; gate and calibration go by the others.
         With the training "joint" all of these are trained at once (see :mod:`manyeyes.adapt.joint`).
     adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.
+    budget : None, or what a photo may cost on the mean, as a share of the MACs of all backbones: as few of them as a
+        photo wants are asked (see :class:`manyeyes.fusion.cascade.Cascade`).
 
     Attributes
     ----------
@@ -100,6 +103,7 @@ class ManyEyesClassifier(PhotoClassifier):
         adapt_size: int | None = None,
         adapt_epochs: int = 10,
         adapt_flip: bool = True,
+        budget: float | None = None,
     ) -> None:
         self.zoo = zoo
         self.gate = gate
@@ -121,6 +125,7 @@ class ManyEyesClassifier(PhotoClassifier):
         self.adapt_size = adapt_size
         self.adapt_epochs = adapt_epochs
         self.adapt_flip = adapt_flip
+        self.budget = budget
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
@@ -176,13 +181,13 @@ class ManyEyesClassifier(PhotoClassifier):
         cards = self._cards()
         with network_off(self.offline):
             judges = None if self._adapted is None else ~np.isin(seen.photos, self._adapted.learnt)
-            fusion = self._make_fusion().fit(seen.table, np.asarray(y), seen.together(groups), judges)
+            fusion = self._make_fusion(cards).fit(seen.table, np.asarray(y), seen.together(groups), judges)
         return self._keep(fusion, cards, seen, np.asarray(y))
 
     def _fit_jointly(self, paths: list[str], y: npt.NDArray[Any], groups: Any) -> Self:
         from manyeyes.adapt.joint import adapt_jointly
 
-        mixture = self._make_fusion()
+        mixture = self._whole_fusion()
         assert isinstance(mixture, MixtureOfExperts)
         with network_off(self.offline):
             made = adapt_jointly(
@@ -239,7 +244,9 @@ class ManyEyesClassifier(PhotoClassifier):
             self._adapting()
             if self.is_joint and self.label_space is not None:
                 raise ChoiceError("backbones that are adapted jointly keep no source labels: leave out the label space")
-        fusion = self._make_fusion()
+        fusion = self._whole_fusion()
+        if self.budget is not None:
+            self._check_budget(cards)
         if isinstance(fusion, MixtureOfExperts):
             with network_off(self.offline):
                 fusion.check_choices()
@@ -262,6 +269,16 @@ class ManyEyesClassifier(PhotoClassifier):
         if hasattr(self, "fusion_"):
             return super().look(X)
         return self._extract(X, self._load(self._cards(), FUSIONS[self.fusion].taps))
+
+    def spend(self, budget: float) -> Self:
+        """Go by another budget from now on; nothing is trained. Raises ChoiceError for one too small, and for a model
+        that was fitted without a budget."""
+        self._fitted_classes()
+        if not isinstance(self.fusion_, Cascade):
+            raise ChoiceError("the model asks all backbones about every photo: fit it with a budget")
+        self.fusion_.spend(budget)
+        self.budget = budget
+        return self
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a bundle: see :func:`manyeyes.bundle.save`."""
@@ -309,7 +326,22 @@ class ManyEyesClassifier(PhotoClassifier):
             raise ChoiceError("the backbones are not adapted yet: call fit, or adapt_zoo before look and fit_seen")
         return read_zoo(self.zoo)
 
-    def _make_fusion(self) -> Fusion:
+    def _check_budget(self, cards: Sequence[Card]) -> None:
+        if self.budget is None or not 0 < self.budget <= 1:
+            raise ChoiceError(f"budget is None or a share above 0 and up to 1, not {self.budget}")
+        if self.is_joint:
+            raise ChoiceError("what is trained all at once is asked all at once: leave out the budget")
+        if unknown := [card.name for card in cards if not card.macs]:
+            raise ChoiceError(f"the card of {', '.join(unknown)} does not tell its MACs: a budget wants them")
+
+    def _make_fusion(self, cards: Sequence[Card]) -> Fusion:
+        whole = self._whole_fusion()
+        if self.budget is None:
+            return whole
+        return Cascade(whole, {card.name: float(card.macs or 0) for card in cards}, self.budget)
+
+    def _whole_fusion(self) -> Fusion:
+        """That of all backbones, unfitted."""
         own = self.get_params(deep=False)
         kind = FUSIONS[self.fusion]
         names = kind().get_params(deep=False)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from manyeyes.asking import Asked, ask
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import PrecisionChoice
@@ -19,7 +20,7 @@ from manyeyes.features.store import FeatureStore
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.home import network_off
-from manyeyes.images import warn_rejected
+from manyeyes.images import Rejected, warn_rejected
 
 # Where backbones came from that a user had as a file: a bundle tells nobody where that lay.
 LOCAL = "a local file"
@@ -61,6 +62,16 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises LicenceError for backbones that were made of weights whose publisher declares no licence, until that is
         accepted.
         """
+        return self._extract(X, self._looking())
+
+    def ask(self, X: Paths) -> Asked:
+        """What it says of the photos at paths ``X``, and who was asked: of a cascade as few backbones as each photo
+        wants. Raises as :meth:`look`."""
+        backbones = self._looking()
+        return ask(self.fusion_, backbones, as_paths(X), self._extract)
+
+    def _looking(self) -> list[Backbone]:
+        """The backbones that it was fitted with. Raises as :meth:`look`."""
         self._fitted_classes()
         for card in self.cards_ if self.is_adapted and not self.accept_undeclared_licence else ():
             if card.licence is None and self.facts_["adapted"]["from"][card.name] != LOCAL:
@@ -71,11 +82,12 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise BundleError(
                     f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
                 )
-        return self._extract(X, backbones)
+        return backbones
 
     def predict_log_proba(self, X: Paths) -> FloatArray:
         """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
-        return self._spread(X, lambda table: self.fusion_.predict_log_proba(table), len(self._fitted_classes()))
+        asked = self.ask(X)
+        return _spread(asked.log_proba, asked.is_good, asked.rejected)
 
     def predict_proba(self, X: Paths) -> FloatArray:
         """Calibrated probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""
@@ -102,7 +114,9 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fusion = self.fusion_
         if not isinstance(fusion, MixtureOfExperts):
             raise AttributeError(f"the fusion {self.fusion!r} has no gate; gate weights come with fusion='mixture'")
-        return self._spread(X, fusion.gate_weights, len(self.cards_))
+        seen = self.look(X)
+        weights = fusion.gate_weights(seen.table) if seen.is_good.any() else np.empty((0, len(self.cards_)))
+        return _spread(weights, seen.is_good, seen.rejected)
 
     def was_trained_on(self, seen: Extraction) -> npt.NDArray[np.bool_]:
         """For each row, whether that very file was among the training photos: scores on it say nothing of new ones."""
@@ -126,14 +140,13 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with network_off(self.offline):  # photos and features may lie behind URLs
             return extract(as_paths(X), backbones, FeatureStore(self.features))
 
-    def _spread(self, X: Paths, answer: Any, width: int) -> FloatArray:
-        """The answer for the photos that can be read, spread over all paths: (n, width), NaN elsewhere."""
-        seen = self.look(X)
-        warn_rejected(seen.rejected)
-        result = np.full((len(X), width), np.nan)
-        if seen.is_good.any():
-            result[seen.is_good] = answer(seen.table)
-        return result
+
+def _spread(answers: FloatArray, is_good: npt.NDArray[np.bool_], rejected: Sequence[Rejected]) -> FloatArray:
+    """Answers for the photos that could be read, (n, W), spread over all: NaN for the others, of which it warns."""
+    warn_rejected(rejected)
+    result = np.full((len(is_good), answers.shape[1]), np.nan)
+    result[is_good] = answers
+    return result
 
 
 def as_paths(X: Paths) -> list[str]:

@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from manyeyes.asking import Answer
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.auto import Auto
+from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,34 +38,48 @@ class Vote:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo's class and calibrated probability; ``probabilities`` of all classes; the votes behind it."""
+    """One photo's class and calibrated probability; ``probabilities`` of all classes; the votes behind it; ``cost``, of
+    a model with a budget, of the backbones that were asked, as a share of all."""
 
     path: str
     label: str
     probability: float
     probabilities: dict[str, float]
     votes: tuple[Vote, ...]
+    cost: float | None
 
 
 def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Prediction | Rejected]:
     """The outcome for each path, in order: a prediction, or why the file could not be read."""
-    seen = model.look(paths)
-    good = [path for path, is_good in zip(paths, seen.is_good, strict=True) if is_good]
-    made = iter(_predict(model, good, seen.table))
-    rejected = iter(seen.rejected)
-    return [next(made) if is_good else next(rejected) for is_good in seen.is_good]
+    asked = model.ask(paths)
+    good = [path for path, is_good in zip(paths, asked.is_good, strict=True) if is_good]
+    made: dict[int, Prediction] = {}
+    for answer in asked.answers:
+        some = _predict(model, [good[row] for row in answer.rows], np.exp(asked.log_proba[answer.rows]), answer)
+        made |= dict(zip(answer.rows.tolist(), some, strict=True))
+    predicted, rejected = (made[row] for row in range(len(good))), iter(asked.rejected)
+    return [next(predicted) if is_good else next(rejected) for is_good in asked.is_good]
 
 
-def _predict(model: "ManyEyesClassifier", paths: list[str], table: FeatureTable) -> list[Prediction]:
+def _predict(
+    model: "ManyEyesClassifier", paths: list[str], probabilities: FloatArray, answer: Answer
+) -> list[Prediction]:
     if not paths:
         return []
     names = [str(name) for name in model.classes_]
-    probabilities = model.fusion_.predict_proba(table)
-    votes = _votes(model.fusion_, table, names)
+    votes = _votes(answer.fusion, answer.table, names)
+    cost = _cost(model.fusion_, answer.fusion)
     return [
-        Prediction(path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast)
+        Prediction(path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast, cost)
         for path, row, cast in zip(paths, probabilities, votes, strict=True)
     ]
+
+
+def _cost(whole: Fusion, asked: Fusion) -> float | None:
+    if not isinstance(whole, Cascade):
+        return None
+    names = {backbone_of(name) for name in asked.blocks_}
+    return sum(whole.costs[name] for name in names) / sum(whole.costs.values())
 
 
 def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
@@ -83,7 +102,7 @@ def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[
     ]
 
 
-def _of_backbone(name: str, blocks: list[str], contributions: "np.ndarray[Any, Any]") -> dict[str, float]:
+def _of_backbone(name: str, blocks: list[str], contributions: FloatArray) -> dict[str, float]:
     return {
         tap_of(block): float(contribution)
         for block, contribution in zip(blocks, contributions, strict=False)

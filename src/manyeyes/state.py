@@ -23,6 +23,7 @@ Tree = Any
 _KINDS: dict[str, Registry] = {
     "expert": EXPERTS,
     "fusion": FUSIONS,
+    "cascade": Registry("cascade", {"cascade": "manyeyes.fusion.cascade:Cascade"}),
     "panel": Registry("panel", {"panel": "manyeyes.experts.panel:ExpertPanel"}),
     "ridge": Registry("ridge", {"distances": "manyeyes.experts.distance_ridge:DistanceRidge"}),
 }
@@ -42,8 +43,11 @@ def pack(value: Any, arrays: Arrays, path: str = "model") -> Tree:
         return value.item()
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "biuf":
-            arrays[path] = _laid_out(value)
-            return {"array": path}
+            laid_out = _laid_out(value)
+            # What several hold, such as the stages of a cascade, is kept once.
+            place = next((known for known, array in arrays.items() if array is laid_out), path)
+            arrays[place] = laid_out
+            return {"array": place}
         return {"values": [pack(item, arrays, path) for item in value.tolist()], "dtype": value.dtype.kind}
     if isinstance(value, list | tuple):
         return {type(value).__name__: [pack(item, arrays, f"{path}.{index}") for index, item in enumerate(value)]}

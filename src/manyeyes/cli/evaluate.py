@@ -22,6 +22,8 @@ from manyeyes.progress import console
 if TYPE_CHECKING:
     import numpy as np
 
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.features.extract import Extraction
     from manyeyes.study.metrics import Scores
 
 
@@ -43,34 +45,12 @@ def evaluate(
     import numpy as np
 
     from manyeyes.classifier import ManyEyesClassifier
-    from manyeyes.errors import PhotoSourceError
-    from manyeyes.images import read_photos
     from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
     loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
-    found = read_photos(photos)
-    if found.splits is not None:
-        found = found.select(np.array([split != "train" for split in found.splits]))
-        if not len(found):
-            raise PhotoSourceError(f"all photos of {photos} are in the split 'train': there is none to judge by")
+    seen, labels = look_at_labelled(loaded, photos)
     names = [str(name) for name in loaded.classes_]
-    if unknown := set(found.classes) - set(names):
-        raise PhotoSourceError(
-            f"the model does not know the classes {', '.join(sorted(unknown))}: it knows {', '.join(names)}"
-        )
-    seen = loaded.look(found.paths)
-    for one in seen.rejected:
-        console.print(f"left out: {one}", soft_wrap=True)
-    if copies := int(loaded.was_trained_on(seen).sum()):
-        console.print(
-            f"note: {copies:,} of these {len(seen.photos):,} photos were trained on; new photos will be judged worse",
-            soft_wrap=True,
-        )
-    if not seen.is_good.any():
-        raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
-    index = {name: position for position, name in enumerate(names)}
-    labels = np.array([index[label] for label in found.select(seen.is_good).labels])
     log_proba = loaded.fusion_.predict_log_proba(seen.table)
     alone = {name: score(said, labels) for name, said in loaded.fusion_.opinions(seen.table).items()}
     rows = {**alone, f"fused ({loaded.fusion})": score(log_proba, labels)}
@@ -86,6 +66,41 @@ def evaluate(
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
         _show(rows, confusion, [readable(name) for name in names])
+
+
+def look_at_labelled(
+    model: "ManyEyesClassifier", photos: str
+) -> "tuple[Extraction, np.ndarray[Any, np.dtype[np.int64]]]":
+    """Look at labelled photos, but for those of the split `train`, and say what is amiss; with the numbers of their
+    classes. Raises PhotoSourceError where nothing can be judged."""
+    import numpy as np
+
+    from manyeyes.errors import PhotoSourceError
+    from manyeyes.images import read_photos
+
+    found = read_photos(photos)
+    if found.splits is not None:
+        found = found.select(np.array([split != "train" for split in found.splits]))
+        if not len(found):
+            raise PhotoSourceError(f"all photos of {photos} are in the split 'train': there is none to judge by")
+    names = [str(name) for name in model.classes_]
+    if unknown := set(found.classes) - set(names):
+        raise PhotoSourceError(
+            f"the model does not know the classes {', '.join(sorted(unknown))}: it knows {', '.join(names)}"
+        )
+    seen = model.look(found.paths)
+    for one in seen.rejected:
+        console.print(f"left out: {one}", soft_wrap=True)
+    if copies := int(model.was_trained_on(seen).sum()):
+        console.print(
+            f"note: {copies:,} of these {len(seen.photos):,} photos were trained on; new photos will be judged worse",
+            soft_wrap=True,
+        )
+    if not seen.is_good.any():
+        raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
+    index = {name: position for position, name in enumerate(names)}
+    labels = np.array([index[label] for label in found.select(seen.is_good).labels])
+    return seen, labels
 
 
 def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: list[str]) -> None:

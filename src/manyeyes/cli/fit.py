@@ -101,6 +101,13 @@ def fit(
             help="Whether photos may be mirrored. [default: they may]",
         ),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="What a photo may cost on the mean, as a share of the MACs of all backbones, such as 0.2: no more of "
+            "them are asked than it wants.",
+        ),
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -151,6 +158,7 @@ def fit(
         adapt_size=adapt_size,
         adapt_epochs=10 if adapt_epochs is None else adapt_epochs,
         adapt_flip=adapt_flip is not False,
+        budget=budget,
     )
     model.check_choices()
     check_free(output)
@@ -165,6 +173,7 @@ def fit(
         write_rejected(output / REJECTED, error.rejected)
         raise TooManyRejectedError(f"{error}; all are listed in {output / REJECTED}", error.rejected) from None
     _say_gate(model)
+    _say_budget(model)
     model.save(output)
     if rejected:
         write_rejected(output / REJECTED, rejected)
@@ -234,6 +243,20 @@ def _say_gate(model: "ManyEyesClassifier") -> None:
     if isinstance(fusion, MixtureOfExperts) and fusion.is_uniform and fusion.gate != "uniform":
         console.print(
             "the gate weighs all backbones alike: these photos hold no evidence that weighing them would gain",
+            soft_wrap=True,
+        )
+
+
+def _say_budget(model: "ManyEyesClassifier") -> None:
+    from manyeyes.fusion.cascade import Cascade
+
+    fusion = model.fusion_
+    if isinstance(fusion, Cascade):
+        spent = fusion.expected()
+        console.print(
+            f"backbones are asked in turn until the answer is sure: {', '.join(fusion.order_)}\n"
+            f"on photos that were left out that takes {spent.cost:.1%} of the MACs of all, and {spent.accuracy:.1%} "
+            f"are right (by all: {spent.accuracy_of_all:.1%})",
             soft_wrap=True,
         )
 

@@ -9,7 +9,7 @@ from types import FrameType
 import typer
 from rich.text import Text
 
-from manyeyes.cli import adapt, backbones, decathlon, evaluate, extract, features, fit, predict, samples, study
+from manyeyes.cli import adapt, backbones, budget, decathlon, evaluate, extract, features, fit, predict, samples, study
 from manyeyes.cli.options import is_verbose
 from manyeyes.errors import ManyEyesError
 from manyeyes.progress import console
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("budget")(budget.budget)
 app.command("extract", cls=extract.ExtractCommand)(extract.extract)
 app.command("study")(study.study)
 app.command("adapt")(adapt.adapt)

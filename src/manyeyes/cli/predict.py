@@ -60,6 +60,7 @@ def _record(outcome: "Prediction | Rejected", explain: bool) -> dict[str, object
     record = asdict(outcome)
     if not explain:
         record.pop("votes", None)
+        record.pop("cost", None)
     return record
 
 
@@ -67,20 +68,25 @@ def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
     from manyeyes.predictions import Prediction
 
     predicted = [one for one in outcomes if isinstance(one, Prediction)]
-    backbones = [vote.backbone for vote in predicted[0].votes] if explain and predicted else []
+    # Not all photos were asked of all backbones, where there is a budget.
+    voters = dict.fromkeys(vote.backbone for one in predicted for vote in one.votes)
+    backbones = list(voters) if explain else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
     columns = [f"{name} {what}" for name in backbones for what in ("weight", "label", "probability")]
     writer.writerow(["path", "label", "probability", "rejected", *columns])
     for one in outcomes:
         if isinstance(one, Prediction):
-            votes = [
-                cell
-                for vote in one.votes
-                for cell in (vote.weight if vote.weight is not None else _total(vote), vote.label, vote.probability)
-            ]
-            writer.writerow([one.path, one.label, one.probability, "", *(votes if explain else [])])
+            cast = {vote.backbone: vote for vote in one.votes}
+            votes = [cell for name in backbones for cell in _cells(cast.get(name))]
+            writer.writerow([one.path, one.label, one.probability, "", *votes])
         else:
             writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}", *("" for _ in columns)])
+
+
+def _cells(vote: "Vote | None") -> tuple[object, ...]:
+    if vote is None:
+        return "", "", ""
+    return vote.weight if vote.weight is not None else _total(vote), vote.label, vote.probability
 
 
 def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
@@ -102,6 +108,8 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
                 vote_style = "dim" if vote.label == one.label else "yellow"
                 label = Text(readable(vote.label), vote_style)
                 table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), label, f"{vote.probability:.3f}")
+            if one.cost is not None:
+                table.add_row(Text(f"  for {one.cost:.1%} of the MACs of all backbones", "dim"), "", "")
     out.print(table)
 
 

@@ -59,6 +59,12 @@ class Lesson:
         wider.table = self.table.with_blocks(blocks)
         return wider
 
+    def of_blocks(self, names: Sequence[str]) -> Self:
+        """The same lesson with only these blocks; as above with the experts."""
+        narrower = copy(self)
+        narrower.table = self.table.select(names)
+        return narrower
+
     def expert(self, kind: str, names: Sequence[str]) -> Expert:
         """The expert of this kind on the named blocks side by side, fitted when it is first asked for."""
         key = kind, tuple(names)

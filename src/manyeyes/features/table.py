@@ -93,6 +93,11 @@ class FeatureTable:
         """The table with further blocks of the same photos."""
         return replace(self, blocks=self.blocks | blocks)
 
+    def beside(self, other: "FeatureTable") -> "FeatureTable":
+        """The table with the blocks that others made of the same photos."""
+        blocks, source_labels = self.blocks | other.blocks, self.source_labels | other.source_labels
+        return FeatureTable(blocks, self.thumbnails, source_labels)
+
     def names_of(self, taps: Sequence[str]) -> list[str]:
         """The names of the blocks that were read at one of these taps, in order."""
         return [name for name in self.blocks if tap_of(name) in taps]

@@ -7,16 +7,16 @@ a product of experts (Hinton, 2002), gives half its exponent to that kernel and 
 calibrated on leave-one-out outputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from manyeyes.backbones.nets import FINAL, SECOND_ORDER
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.calibration import tempered
-from manyeyes.experts.distance_ridge import DistanceRidge, Distances, Problem, choose_landmarks
+from manyeyes.experts.distance_ridge import DistanceRidge, Problem, choose_landmarks
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.fusion import Fusion
@@ -26,6 +26,8 @@ from manyeyes.fusion.view import METRICS, MeanSeen, Sight, View
 JOINT = 0.5
 # Training photos that span the kernels and are whitened by. With more of them a model takes gigabytes.
 LANDMARKS = 2000
+# Name of the expert on that.
+EVERYTHING = "all blocks"
 # Photos whose distances in all blocks are held at once.
 PART = 256
 
@@ -64,41 +66,37 @@ class Auto(Fusion):
         check_is_fitted(self)
         return np.concatenate([self._contributions(sight) for sight in self._sights(self._table(X))])
 
+    def fit_nested(self, lesson: Lesson, prefixes: Sequence[Sequence[str]]) -> list[Fusion]:
+        # What one has learnt, the next need not learn again.
+        learning = _Learning(lesson, self.random_state)
+        stages: list[Fusion] = []
+        for names in prefixes:
+            stage, part = clone(self), lesson.of_blocks(names)
+            stage._prepare(part)
+            stage._calibrate(part, stage._take(learning))
+            stages.append(stage)
+        return stages
+
+    def share_with(self, others: Sequence[Fusion]) -> None:
+        for other in others:
+            assert isinstance(other, Auto)
+            other._views = self._all_views
+
     def _fit(self, lesson: Lesson) -> FloatArray:
-        problem = Problem.of(lesson.classes, lesson.labels, self.class_weight, lesson.groups)
-        chosen = choose_landmarks(len(lesson.labels), LANDMARKS, self.random_state)
-        together = problem.select(chosen).together
-        self.labels_ = lesson.labels[chosen]
-        self.landmarks_: dict[str, npt.NDArray[np.float16]] = {}
-        self._views: dict[str, View] = {}
-        self.ridges_: list[DistanceRidge] = []
-        self.metrics_: list[str] = []
+        return self._take(_Learning(lesson, self.random_state))
 
-        everything = {metric: MeanSeen() for metric in METRICS}
-        *backbones, _ = experts = list(self._experts().values())
-        for taps in backbones or experts:
-            own = {metric: MeanSeen() for metric in METRICS}
-            for tap, names in taps.items():
-                for name in names:
-                    view = self._views[name] = View.of(lesson.table.blocks[name], tap, lesson.labels, chosen)
-                    self.landmarks_[name] = view.landmarks
-                    for metric, seen in view.learn(lesson.table.blocks[name], chosen, together).items():
-                        own[metric].add(tap, seen)
-                        everything[metric].add(tap, seen)
-            if backbones:
-                self._fit_expert({metric: mean.distances(chosen) for metric, mean in own.items()}, problem)
-        self._fit_expert({metric: mean.distances(chosen) for metric, mean in everything.items()}, problem)
-
-        count = len(backbones)
-        self.exponents_ = np.array([(1 - JOINT) / count] * count + [JOINT]) if count else np.ones(1)
+    def _take(self, learning: "_Learning") -> FloatArray:
+        """Be what has been learnt of its backbones, once those that are new have been learnt of."""
+        chosen = [learning.alone(name, taps) for name, taps in self._experts().items() if name != EVERYTHING]
+        count = len(chosen)
+        if count > 1:
+            chosen.append(learning.together())
+        self.labels_, self._views = learning.labels, learning.views
+        self.landmarks_ = {name: learning.views[name].landmarks for name in self.blocks_}
+        self.ridges_ = [ridge for ridge, _ in chosen]
+        self.metrics_ = [metric for _, metric in chosen]
+        self.exponents_ = np.array([(1 - JOINT) / count] * count + [JOINT]) if count > 1 else np.ones(1)
         return self._pool(np.stack([ridge.out_of_fold_ for ridge in self.ridges_], axis=1))
-
-    def _fit_expert(self, by_metric: dict[str, Distances], problem: Problem) -> None:
-        """Of a ridge on plain and one on whitened distances, that which knows more of left-out photos."""
-        ridges = {metric: DistanceRidge().fit(near, problem) for metric, near in by_metric.items()}
-        best = min(ridges, key=lambda metric: ridges[metric].loss_)
-        self.ridges_.append(ridges[best])
-        self.metrics_.append(best)
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return self._pool(self._opinions(table))
@@ -138,10 +136,15 @@ class Auto(Fusion):
 
     def _view(self, name: str) -> View:
         """A model that was loaded makes its views when they are first asked for."""
-        views: dict[str, View] = self.__dict__.setdefault("_views", {})
+        views = self._all_views
         if name not in views:
             views[name] = View(self.landmarks_[name], self.labels_, tap_of(name))
         return views[name]
+
+    @property
+    def _all_views(self) -> dict[str, View]:
+        views: dict[str, View] = self.__dict__.setdefault("_views", {})
+        return views
 
     def _experts(self) -> dict[str, dict[str, list[str]]]:
         """Name → tap → the blocks that an expert looks at: those of one backbone each, and the last one at all."""
@@ -150,8 +153,50 @@ class Auto(Fusion):
         for name in self.blocks_:
             own.setdefault(backbone_of(name), {}).setdefault(tap_of(name), []).append(name)
             everything.setdefault(tap_of(name), []).append(name)
-        return own | {"all blocks": everything} if len(own) > 1 else own
+        return own | {EVERYTHING: everything} if len(own) > 1 else own
 
     def _pool(self, opinions: FloatArray) -> FloatArray:
         pooled: FloatArray = np.einsum("nkc,k->nc", opinions, self.exponents_)
         return pooled
+
+
+# A ridge, and whether its distances are plain or whitened.
+Chosen = tuple[DistanceRidge, str]
+
+
+class _Learning:
+    """What is learnt of a lesson's backbones, one after the other, and of all so far together."""
+
+    def __init__(self, lesson: Lesson, random_state: int) -> None:
+        self._blocks, self._all_labels = lesson.table.blocks, lesson.labels
+        self._problem = Problem.of(lesson.classes, lesson.labels, lesson.class_weight, lesson.groups)
+        self._landmarks = choose_landmarks(len(lesson.labels), LANDMARKS, random_state)
+        self._as_one = self._problem.select(self._landmarks).together
+        self._everything = {metric: MeanSeen() for metric in METRICS}
+        self._known: dict[str, Chosen] = {}
+        self.labels = lesson.labels[self._landmarks]
+        self.views: dict[str, View] = {}
+
+    def alone(self, backbone: str, taps: dict[str, list[str]]) -> Chosen:
+        """The expert on a backbone's blocks, learnt when it is first asked for."""
+        if backbone not in self._known:
+            own = {metric: MeanSeen() for metric in METRICS}
+            for tap, name in ((tap, name) for tap, names in taps.items() for name in names):
+                view = self.views[name] = View.of(self._blocks[name], tap, self._all_labels, self._landmarks)
+                for metric, seen in view.learn(self._blocks[name], self._landmarks, self._as_one).items():
+                    own[metric].add(tap, seen)
+                    self._everything[metric].add(tap, seen)
+            self._known[backbone] = self._best(own)
+        return self._known[backbone]
+
+    def together(self) -> Chosen:
+        """The expert on all blocks so far."""
+        return self._best(self._everything)
+
+    def _best(self, seen: dict[str, MeanSeen]) -> Chosen:
+        """Of a ridge on plain and one on whitened distances, that which knows more of left-out photos."""
+        ridges = {
+            metric: DistanceRidge().fit(mean.distances(self._landmarks), self._problem) for metric, mean in seen.items()
+        }
+        best = min(ridges, key=lambda metric: ridges[metric].loss_)
+        return ridges[best], best

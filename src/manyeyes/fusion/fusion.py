@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.utils.validation import (
     assert_all_finite,
     check_consistent_length,
@@ -33,10 +34,12 @@ class Fusion(LogProbaClassifier):
     classes_ : (C,), sorted.
     blocks_ : names of the table's blocks, in order.
     temperature_ : what the log-probabilities are divided by.
+    out_of_fold_ : (n, C) calibrated log-probabilities of the training rows by what had not seen them, NaN where all
+        had. A saved fusion forgets them.
     """
 
     # Where the backbones are read whose blocks it uses, if the table has them.
-    taps: ClassVar[tuple[str, ...]] = (FINAL,)
+    taps: tuple[str, ...] = (FINAL,)
 
     class_weight: ClassWeight
     random_state: int
@@ -68,6 +71,14 @@ class Fusion(LogProbaClassifier):
         self._calibrate(lesson, self._fit(lesson))
         return self
 
+    def fit_nested(self, lesson: Lesson, prefixes: Sequence[Sequence[str]]) -> "list[Fusion]":
+        """Fusions like this one, fitted to the blocks of these names, each list of which begins as the one before."""
+        return [clone(self).fit_lesson(lesson.of_blocks(names)) for names in prefixes]
+
+    def share_with(self, others: "Sequence[Fusion]") -> None:
+        """Let others, which were fitted with this one by :meth:`fit_nested`, use what it makes when it first predicts
+        and they would make too."""
+
     def _prepare(self, lesson: Lesson) -> None:
         """Take down what the lesson is about."""
         self.classes_ = lesson.classes
@@ -84,6 +95,7 @@ class Fusion(LogProbaClassifier):
             self.temperature_ = fit_temperature(honest[is_judged], lesson.labels[is_judged], lesson.weights[is_judged])
         else:
             self.temperature_ = 1.0
+        self.out_of_fold_ = tempered(honest, self.temperature_)
 
     def predict_log_proba(self, X: Any) -> FloatArray:
         check_is_fitted(self)

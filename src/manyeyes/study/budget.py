@@ -1,0 +1,64 @@
+"""What a cascade comes to on labelled photos within one budget after another, and what asking some always would."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from manyeyes.features.table import FeatureTable
+from manyeyes.fusion.cascade import Cascade, Frontier, stops
+
+# Shares of what all backbones cost.
+BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Within:
+    """Of a budget, or of backbones that are always asked: cost, as a share of what all cost; share of photos that are
+    right; and the mean number of backbones that were asked. name : of the budget or the backbones."""
+
+    name: str
+    cost: float
+    accuracy: float
+    asked: float
+
+
+@dataclass(frozen=True)
+class BudgetStudy:
+    """within : of budgets, rising. always : of the first backbones in the cascade's order, one more each time; the last
+    asks all. chosen : what the cascade does now."""
+
+    within: tuple[Within, ...]
+    always: tuple[Within, ...]
+    chosen: Within
+
+
+def study_budget(
+    cascade: Cascade, table: FeatureTable, labels: npt.NDArray[np.int64], budgets: Sequence[float] = BUDGETS
+) -> BudgetStudy:
+    """Of photos that all backbones have looked at, and the numbers of their classes (n,).
+
+    Thresholds are those that the training photos gave for the budgets; one that the first backbone exceeds is left out.
+    """
+    said = cascade.opinions_of_stages(table)
+    sure, right = np.exp(said.max(axis=2)), said.argmax(axis=2) == labels[:, None]
+    costs = cascade.costs_so_far() / cascade.costs_so_far()[-1]
+    learnt = Frontier(**cascade.frontier_)
+
+    def within(name: str, stopped: npt.NDArray[np.int64]) -> Within:
+        accuracy = right[np.arange(len(right)), stopped].mean()
+        return Within(name, float(costs[stopped].mean()), float(accuracy), float(1 + stopped.mean()))
+
+    return BudgetStudy(
+        tuple(
+            within(f"{budget:g}", stops(sure, learnt.threshold(budget)))
+            for budget in budgets
+            if learnt.allows(budget).any()
+        ),
+        tuple(
+            within(name if not number else f"+ {name}", np.full(len(right), number))
+            for number, name in enumerate(cascade.order_)
+        ),
+        within(f"{cascade.budget:g}", stops(sure, cascade.threshold_)),
+    )

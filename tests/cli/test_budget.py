@@ -1,0 +1,110 @@
+"""A model that asks its backbones in turn: ``manyeyes fit --budget``, what it then says, and ``manyeyes budget``."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from manyeyes import ManyEyesClassifier
+from manyeyes.backbones.zoo import read_zoo
+from manyeyes.features.extract import extract
+
+
+@pytest.fixture(scope="module")
+def zoo(made_world, tmp_path_factory):
+    """The small world's backbones with cards that tell their MACs."""
+    folder, words = tmp_path_factory.mktemp("cards"), []
+    for card, macs in zip(read_zoo(made_world.fast_zoo), (0.1, 0.4), strict=True):
+        (folder / card.name).mkdir()
+        (folder / card.name / "card.json").write_text(json.dumps(dataclasses.replace(card, macs=macs).to_dict()))
+        words.append(f"local:{folder / card.name}")
+    return ",".join(words)
+
+
+@pytest.fixture
+def model(world, zoo, tmp_path):
+    fitted = ManyEyesClassifier(zoo=zoo, budget=0.6).fit(world.paths, world.labels)
+    fitted.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_fit_says_in_which_order_and_what_it_takes(run, world, zoo, tmp_path):
+    done = run("fit", world.photos, "--zoo", zoo, "--budget", 0.6, "--no-compare", "-o", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert "backbones are asked in turn until the answer is sure: tint, edges" in done.err
+    assert ManyEyesClassifier.load(tmp_path / "model").budget == 0.6
+
+
+def test_only_unsure_photos_are_looked_at_by_the_second_backbone(world, model, monkeypatch):
+    loaded, asked = ManyEyesClassifier.load(model), {}
+
+    def noted(paths, backbones, store):
+        asked[tuple(one.card.name for one in backbones)] = len(paths)
+        return extract(paths, backbones, store)
+
+    monkeypatch.setattr("manyeyes.photo_classifier.extract", noted)
+    loaded.fusion_.threshold_ = float(np.median(loaded.fusion_.frontier_["thresholds"][:-1]))
+    proba = loaded.predict_proba(world.paths)
+    assert asked["tint",] == len(world.paths)
+    assert 0 < asked["edges",] < len(world.paths)
+    whole = loaded.fusion_.predict_proba(loaded.look(world.paths).table)
+    np.testing.assert_allclose(proba, whole, atol=1e-6)
+
+
+def test_photos_that_cannot_be_read_keep_their_place(model, world, tmp_path):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    loaded = ManyEyesClassifier.load(model).spend(1.0)
+    with pytest.warns(UserWarning, match=r"broken"):
+        proba = loaded.predict_proba([world.paths[0], tmp_path / "broken.jpg", world.paths[-1]])
+    assert np.isnan(proba).all(axis=1).tolist() == [False, True, False]
+    with pytest.warns(UserWarning, match=r"broken"):
+        assert loaded.predict([tmp_path / "broken.jpg"]).tolist() == [None]
+
+
+def test_explain_tells_who_was_asked_and_what_that_took(run, model, world):
+    loaded = ManyEyesClassifier.load(model)
+    loaded.fusion_.threshold_ = float(np.median(loaded.fusion_.frontier_["thresholds"][:-1]))
+    loaded.save(model)
+    records = json.loads(run("predict", model, "--json", "--explain", *world.paths).out)
+    assert {round(record["cost"], 6) for record in records} == {0.2, 1.0}
+    for record in records:
+        names = [vote["backbone"] for vote in record["votes"]]
+        assert names == (["tint"] if record["cost"] < 1 else ["tint", "edges", "all blocks"])
+    assert "for 20.0% of the MACs of all backbones" in run("predict", model, "--explain", *world.paths).out
+    rows = list(csv.DictReader(io.StringIO(run("predict", model, "--csv", "--explain", *world.paths).out)))
+    assert len({len(row) for row in rows}) == 1
+    for row, record in zip(rows, records, strict=True):
+        assert bool(row["edges label"]) == (record["cost"] == 1)
+
+
+def test_budget_shows_what_each_comes_to(run, model, world, tmp_path):
+    done = run("budget", model, world.photos, "--figure", tmp_path / "frontier.svg")
+    assert done.status == 0, done.err
+    lines = [line.split() for line in done.out.splitlines() if line.strip()]
+    rows = {line[0]: line for line in lines if line[0].replace(".", "").isdigit() or line[0] in ("tint", "+")}
+    assert rows["1"][1:3] == ["100.0", "2.0"]
+    assert rows["tint"][1:3] == ["20.0", "1.0"]
+    assert {"0.2", "0.3", "0.6", "0.75"} <= rows.keys()
+    assert "0.15" not in rows  # the first backbone takes more
+    assert {path.name for path in tmp_path.glob("frontier.*")} == {"frontier.svg", "frontier.png"}
+
+
+def test_set_lets_the_model_go_by_another_budget(run, model, world):
+    before = json.loads((model / "config.json").read_text())["tensors_sha256"]
+    done = run("budget", model, world.photos, "--set", 1)
+    assert done.out.splitlines()[-1] == f"{model} goes by a budget of 1 from now on"
+    again = ManyEyesClassifier.load(model)
+    assert (again.budget, again.fusion_.threshold_) == (1.0, np.inf)
+    assert json.loads((model / "config.json").read_text())["tensors_sha256"] == before
+
+
+def test_what_cannot_be_is_refused(run, trained, world, zoo, model, tmp_path):
+    assert "asks all backbones about every photo: fit it with --budget" in run("budget", trained, world.photos).error
+    assert "a budget of 0.01 is too small" in run("budget", model, world.photos, "--set", 0.01).error
+    fit = ("fit", world.photos, "--no-compare", "-o", tmp_path / "other")
+    assert "above 0 and up to 1, not 1.5" in run(*fit, "--zoo", zoo, "--budget", 1.5).error
+    assert "does not tell its MACs" in run(*fit, "--zoo", world.fast_zoo, "--budget", 0.5).error
+    assert not (tmp_path / "other").exists()

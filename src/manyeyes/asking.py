@@ -1,21 +1,37 @@
 """What a model says of photos that it looks at: with all backbones, or, in a cascade, with as few as each wants."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.errors import PhotoSourceError
+from manyeyes.errors import (
+    CardError,
+    ChecksumError,
+    EngineError,
+    FetchError,
+    MissingExtraError,
+    OfflineError,
+    PhotoSourceError,
+    UnsafeArchiveError,
+)
 from manyeyes.features.extract import Extraction
-from manyeyes.features.table import FeatureTable
+from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.images import Rejected
 
 Index = npt.NDArray[np.int64]
+# Why a backbone cannot look, though others may.
+FAILURES = (CardError, ChecksumError, EngineError, FetchError, MissingExtraError, OfflineError, UnsafeArchiveError)
 Looking = Callable[[Sequence[str], Sequence[Backbone]], Extraction]
+
+
+class LostBackboneWarning(UserWarning):
+    """A backbone cannot look, and answers go by the others: they are less sure."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +46,56 @@ class Answer:
 @dataclass(frozen=True)
 class Asked:
     """log_proba : (n, C), of the n photos that could be read. answers : who answered, each photo in one of them.
-    is_good : of each path, whether it could be read. rejected : what could not."""
+    is_good : of each path, whether it could be read. rejected : what could not. lost : backbones that could not look,
+    by name, and why."""
 
     log_proba: npt.NDArray[np.float64]
     answers: tuple[Answer, ...]
     is_good: npt.NDArray[np.bool_]
     rejected: tuple[Rejected, ...]
+    lost: dict[str, str]
 
 
-def ask(fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], look: Looking) -> Asked:
-    """Ask a fusion about photos. ``backbones`` are all that it was fitted with; ``look`` lets some of them see some."""
+def ask_as_can(
+    fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], look: Looking, lost: Mapping[str, Exception]
+) -> Asked:
+    """Ask a fusion about photos with those of its backbones that can look, and warn of the others.
+
+    ``backbones`` are those of which nothing is known yet to the contrary, ``lost`` the others; ``look`` lets some see
+    some photos. Raises LackingBackboneError where the fusion can say nothing without those that are lost.
+    """
+    lost = dict(lost)
+    while True:
+        able = [one for one in backbones if one.card.name not in lost]
+        left = fusion.without({name for name in fusion.blocks_ if backbone_of(name) in lost})
+        try:
+            asked = _ask(left, able, paths, look)
+        except FAILURES:
+            broken = {one.card.name: error for one in able if (error := _what_breaks(one))}
+            if not broken or len(broken) == len(able):
+                raise
+            lost |= broken
+            continue
+        for name, error in lost.items():
+            words = f"{name} cannot look, and answers go by the other backbones: {error}"
+            warnings.warn(words, LostBackboneWarning, stacklevel=4)
+        return replace(asked, lost={name: str(error) for name, error in lost.items()})
+
+
+def _what_breaks(backbone: Backbone) -> Exception | None:
+    try:
+        _ = backbone.encoder
+    except FAILURES as error:
+        return error
+    return None
+
+
+def _ask(fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], look: Looking) -> Asked:
     if isinstance(fusion, Cascade):
         return _ask_in_turn(fusion, {one.card.name: one for one in backbones}, paths, look)
     seen = look(paths, backbones)
     log_proba = fusion.predict_log_proba(seen.table) if seen.is_good.any() else np.empty((0, len(fusion.classes_)))
-    return Asked(log_proba, (Answer(np.arange(len(log_proba)), fusion, seen.table),), seen.is_good, seen.rejected)
+    return Asked(log_proba, (Answer(np.arange(len(log_proba)), fusion, seen.table),), seen.is_good, seen.rejected, {})
 
 
 def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequence[str], look: Looking) -> Asked:
@@ -66,4 +117,4 @@ def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequen
 
     log_proba = cascade.run(len(good), further).log_proba
     answers = [one for one in (*answers, asked) if len(one.rows)]
-    return Asked(log_proba, tuple(answers), first.is_good, first.rejected)
+    return Asked(log_proba, tuple(answers), first.is_good, first.rejected, {})

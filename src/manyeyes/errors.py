@@ -92,5 +92,9 @@ class EngineError(ManyEyesError):
     """An engine that this machine cannot have, or that cannot run a network."""
 
 
+class LackingBackboneError(ManyEyesError):
+    """A fusion that can say nothing without a backbone that cannot look."""
+
+
 class AdaptError(ManyEyesError):
     """A backbone that cannot be adapted as asked, or a domain that does not fit its backbone or is damaged."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from manyeyes.asking import Asked, ask
+from manyeyes.asking import FAILURES, Asked, ask_as_can
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import PrecisionChoice
@@ -62,27 +62,41 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises LicenceError for backbones that were made of weights whose publisher declares no licence, until that is
         accepted.
         """
-        return self._extract(X, self._looking())
+        self._check_accepted()
+        return self._extract(X, [self._same(card) for card in self.cards_])
 
     def ask(self, X: Paths) -> Asked:
         """What it says of the photos at paths ``X``, and who was asked: of a cascade as few backbones as each photo
-        wants. Raises as :meth:`look`."""
-        backbones = self._looking()
-        return ask(self.fusion_, backbones, as_paths(X), self._extract)
+        wants.
 
-    def _looking(self) -> list[Backbone]:
-        """The backbones that it was fitted with. Raises as :meth:`look`."""
+        A backbone that cannot look, because its weights are not to be had, say, is done without, with a
+        :class:`manyeyes.asking.LostBackboneWarning`. Raises as :meth:`look`, LackingBackboneError where the fusion can
+        say nothing without it, and what the first says when none can look.
+        """
+        self._check_accepted()
+        able, lost = list[Backbone](), dict[str, Exception]()
+        for card in self.cards_:
+            try:
+                able.append(self._same(card))
+            except FAILURES as error:
+                lost[card.name] = error
+        if not able:
+            raise next(iter(lost.values()))
+        return ask_as_can(self.fusion_, able, as_paths(X), self._extract, lost)
+
+    def _check_accepted(self) -> None:
+        """Raise LicenceError, see :meth:`look`."""
         self._fitted_classes()
         for card in self.cards_ if self.is_adapted and not self.accept_undeclared_licence else ():
             if card.licence is None and self.facts_["adapted"]["from"][card.name] != LOCAL:
                 raise undeclared(card.name)
-        backbones = self._load(self.cards_, self.fusion_.taps)
-        for backbone in backbones:
-            if self.weights_[backbone.card.name] != backbone.weights:
-                raise BundleError(
-                    f"the weights of {backbone.card.name} on this machine are not those the model was trained with"
-                )
-        return backbones
+
+    def _same(self, card: Card) -> Backbone:
+        """The card's backbone. Raises BundleError when it is not the one that the model was fitted with."""
+        (backbone,) = self._load([card], self.fusion_.taps)
+        if self.weights_[card.name] != backbone.weights:
+            raise BundleError(f"the weights of {card.name} on this machine are not those the model was trained with")
+        return backbone
 
     def predict_log_proba(self, X: Paths) -> FloatArray:
         """Calibrated log-probabilities of ``classes_``: (n, C); a row of NaN for a photo that cannot be read."""

@@ -39,7 +39,8 @@ class Vote:
 @dataclass(frozen=True)
 class Prediction:
     """One photo's class and calibrated probability; ``probabilities`` of all classes; the votes behind it; ``cost``, of
-    a model with a budget, of the backbones that were asked, as a share of all."""
+    a model with a budget, of the backbones that were asked, as a share of all; ``lost``, backbones that could not look,
+    and why."""
 
     path: str
     label: str
@@ -47,6 +48,7 @@ class Prediction:
     probabilities: dict[str, float]
     votes: tuple[Vote, ...]
     cost: float | None
+    lost: dict[str, str]
 
 
 def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Prediction | Rejected]:
@@ -55,14 +57,16 @@ def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Predi
     good = [path for path, is_good in zip(paths, asked.is_good, strict=True) if is_good]
     made: dict[int, Prediction] = {}
     for answer in asked.answers:
-        some = _predict(model, [good[row] for row in answer.rows], np.exp(asked.log_proba[answer.rows]), answer)
+        some = _predict(
+            model, [good[row] for row in answer.rows], np.exp(asked.log_proba[answer.rows]), answer, asked.lost
+        )
         made |= dict(zip(answer.rows.tolist(), some, strict=True))
     predicted, rejected = (made[row] for row in range(len(good))), iter(asked.rejected)
     return [next(predicted) if is_good else next(rejected) for is_good in asked.is_good]
 
 
 def _predict(
-    model: "ManyEyesClassifier", paths: list[str], probabilities: FloatArray, answer: Answer
+    model: "ManyEyesClassifier", paths: list[str], probabilities: FloatArray, answer: Answer, lost: dict[str, str]
 ) -> list[Prediction]:
     if not paths:
         return []
@@ -70,7 +74,9 @@ def _predict(
     votes = _votes(answer.fusion, answer.table, names)
     cost = _cost(model.fusion_, answer.fusion)
     return [
-        Prediction(path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast, cost)
+        Prediction(
+            path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast, cost, lost
+        )
         for path, row, cast in zip(paths, probabilities, votes, strict=True)
     ]
 

@@ -46,6 +46,7 @@ def predict(
     if not paths:
         raise PhotoSourceError(f"no photos in {', '.join(photos)}")
     outcomes = predictions(loaded, paths)
+    _say_lost(outcomes)
     if as_json:
         typer.echo(json.dumps([_record(one, explain) for one in outcomes], indent=1, ensure_ascii=False))
     elif as_csv:
@@ -54,6 +55,15 @@ def predict(
         _show(outcomes, explain)
     if not any(isinstance(one, Prediction) for one in outcomes):
         raise typer.Exit(1)
+
+
+def _say_lost(outcomes: "list[Prediction | Rejected]") -> None:
+    from manyeyes.predictions import Prediction
+    from manyeyes.progress import console
+
+    lost = next((one.lost for one in outcomes if isinstance(one, Prediction)), {})
+    for name, reason in lost.items():
+        console.print(f"note: {name} cannot look, and answers go by the other backbones: {reason}", soft_wrap=True)
 
 
 def _record(outcome: "Prediction | Rejected", explain: bool) -> dict[str, object]:

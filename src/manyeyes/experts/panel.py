@@ -45,6 +45,11 @@ class ExpertPanel(BaseEstimator):  # type: ignore[misc]
         self.experts_, self.classes_ = experts, classes
         return self
 
+    def of(self, kept: Sequence[int]) -> "ExpertPanel":
+        """The panel of these experts only, by their numbers."""
+        panel = ExpertPanel(tuple(self.members[k] for k in kept), self.label_vectors)
+        return panel.seat([self.experts_[k] for k in kept], self.classes_)
+
     @property
     def names_(self) -> list[str]:
         """Of the K experts: a single block's name, or the kind of an expert that looks at several."""

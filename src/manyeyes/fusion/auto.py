@@ -42,7 +42,8 @@ class Auto(Fusion):
     Attributes (beside those of every fusion)
     ----------
     landmarks_, labels_ : block → (m, D) float16, the rows that span the kernels, and the classes of these rows (m,).
-    ridges_, metrics_ : the K experts, and of each whether its distances are "plain" or "whitened".
+    experts_ : of the K experts, name → names of its blocks: those of one backbone each, and for the last one all.
+    ridges_, metrics_ : the experts, and of each whether its distances are "plain" or "whitened".
     exponents_ : (K,) of the experts, summing to one; the last expert is the one on everything.
     """
 
@@ -55,7 +56,7 @@ class Auto(Fusion):
     def opinions(self, X: FeatureTable | FloatArray) -> dict[str, FloatArray]:
         check_is_fitted(self)
         said = self._opinions(self._table(X))
-        return {name: said[:, k] for k, name in enumerate(self._experts())}
+        return {name: said[:, k] for k, name in enumerate(self.experts_)}
 
     def contributions(self, X: FeatureTable | FloatArray) -> FloatArray:
         """What each block adds to the log-odds of a photo's class over the runner-up: (n, B), columns as ``blocks_``.
@@ -87,9 +88,13 @@ class Auto(Fusion):
 
     def _take(self, learning: "_Learning") -> FloatArray:
         """Be what has been learnt of its backbones, once those that are new have been learnt of."""
-        chosen = [learning.alone(name, taps) for name, taps in self._experts().items() if name != EVERYTHING]
-        count = len(chosen)
+        self.experts_: dict[str, list[str]] = {}
+        for name in self.blocks_:
+            self.experts_.setdefault(backbone_of(name), []).append(name)
+        count = len(self.experts_)
+        chosen = [learning.alone(name, self._taps(name)) for name in self.experts_]
         if count > 1:
+            self.experts_[EVERYTHING] = list(self.blocks_)
             chosen.append(learning.together())
         self.labels_, self._views = learning.labels, learning.views
         self.landmarks_ = {name: learning.views[name].landmarks for name in self.blocks_}
@@ -109,7 +114,7 @@ class Auto(Fusion):
         return np.stack([self._opinion(k, sight) for k in range(len(self.ridges_))], axis=1)
 
     def _opinion(self, k: int, sight: Sight) -> FloatArray:
-        taps = list(self._experts().values())[k]
+        taps = self._taps(list(self.experts_)[k])
         near = [np.mean([sight.near(name, self.metrics_[k]) for name in names], axis=0) for names in taps.values()]
         return self.ridges_[k].log_proba(near)
 
@@ -122,8 +127,8 @@ class Auto(Fusion):
         changes = []
         for name in self.blocks_:
             without = opinions.copy()
-            for k, taps in enumerate(self._experts().values()):
-                if name in taps.get(tap_of(name), ()):
+            for k, own in enumerate(self.experts_.values()):
+                if name in own:
                     without[:, k] = self._opinion(k, sight.without(name))
             changes.append(said - tempered(self._pool(without), self.temperature_))
         return np.stack([change[rows, first] - change[rows, second] for change in changes], axis=1)
@@ -146,14 +151,21 @@ class Auto(Fusion):
         views: dict[str, View] = self.__dict__.setdefault("_views", {})
         return views
 
-    def _experts(self) -> dict[str, dict[str, list[str]]]:
-        """Name → tap → the blocks that an expert looks at: those of one backbone each, and the last one at all."""
-        own: dict[str, dict[str, list[str]]] = {}
-        everything: dict[str, list[str]] = {}
-        for name in self.blocks_:
-            own.setdefault(backbone_of(name), {}).setdefault(tap_of(name), []).append(name)
-            everything.setdefault(tap_of(name), []).append(name)
-        return own | {EVERYTHING: everything} if len(own) > 1 else own
+    def _taps(self, expert: str) -> dict[str, list[str]]:
+        """Tap → the blocks that an expert looks at."""
+        taps: dict[str, list[str]] = {}
+        for name in self.experts_[expert]:
+            taps.setdefault(tap_of(name), []).append(name)
+        return taps
+
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        names = list(self.experts_)
+        able = [k for k, name in enumerate(names) if set(self.experts_[name]) <= set(self.blocks_)]
+        self.experts_ = {names[k]: self.experts_[names[k]] for k in able}
+        self.ridges_, self.metrics_ = [self.ridges_[k] for k in able], [self.metrics_[k] for k in able]
+        self.landmarks_ = {name: self.landmarks_[name] for name in self.blocks_}
+        self.exponents_ = self.exponents_[able] / self.exponents_[able].sum()
+        return bool(able)
 
     def _pool(self, opinions: FloatArray) -> FloatArray:
         pooled: FloatArray = np.einsum("nkc,k->nc", opinions, self.exponents_)

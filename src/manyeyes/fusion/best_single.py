@@ -17,7 +17,7 @@ class BestSingle(PanelFusion):
 
     Attributes (beside those of every fusion)
     ----------
-    chosen_ : the name of the chosen expert's block.
+    ranking_ : names of the experts' blocks, the best first.
     """
 
     def __init__(self, expert: str = "softmax", class_weight: ClassWeight = None, random_state: int = 0) -> None:
@@ -29,9 +29,17 @@ class BestSingle(PanelFusion):
         labels, weights = lesson.labels, lesson.weights
         right = np.average(opinions.argmax(axis=2) == labels[:, None], axis=0, weights=weights)
         likelihood = np.average(opinions[np.arange(len(labels)), :, labels], axis=0, weights=weights)
-        best = max(range(len(right)), key=lambda k: (right[k], likelihood[k]))
-        self.chosen_ = self.panel_.names_[best]
-        return opinions[:, best]
+        order = sorted(range(len(right)), key=lambda k: (right[k], likelihood[k]), reverse=True)
+        self.ranking_ = [self.panel_.names_[k] for k in order]
+        return opinions[:, order[0]]
+
+    @property
+    def chosen_(self) -> str:
+        """The name of the best expert's block."""
+        return self.ranking_[0]
+
+    def _keep_experts(self, kept: list[int]) -> None:
+        self.ranking_ = [name for name in self.ranking_ if name in self.panel_.names_]
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return self.panel_.opinion(self.panel_.names_.index(self.chosen_), table)

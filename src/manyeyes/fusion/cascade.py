@@ -6,6 +6,7 @@ its most probable class is as probable as a threshold, which honest outputs of t
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
@@ -13,7 +14,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from manyeyes.errors import ChoiceError
+from manyeyes.errors import ChoiceError, LackingBackboneError
 from manyeyes.experts import FloatArray
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of
@@ -102,6 +103,11 @@ class Cascade(Fusion):
     threshold_ : how probable a class must be to be the answer.
     """
 
+    order_: list[str]
+    stages_: list[Fusion]
+    frontier_: dict[str, FloatArray]
+    threshold_: float
+
     def __init__(self, whole: Fusion, costs: Mapping[str, float], budget: float = 1.0) -> None:
         self.whole = whole
         self.costs = costs
@@ -148,6 +154,15 @@ class Cascade(Fusion):
     def names_of_stage(self, number: int) -> list[str]:
         """Of the blocks that a stage looks at."""
         return self.stages_[number].blocks_
+
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        stages: dict[str, Fusion] = {}
+        for backbone, stage in zip(self.order_, self.stages_, strict=True):
+            if any(backbone_of(name) == backbone for name in self.blocks_):
+                with suppress(LackingBackboneError):
+                    stages[backbone] = stage.without(set(stage.blocks_) - set(self.blocks_))
+        self.order_, self.stages_ = list(stages), list(stages.values())
+        return bool(stages)
 
     def _fit(self, lesson: Lesson) -> FloatArray:
         own: dict[str, list[str]] = {}

@@ -47,6 +47,9 @@ class ClassPrecision(PanelFusion):
         alike = _weigh(np.ones(opinions.shape[1:]), opinions)
         return hold_out(labels, weights, lesson.groups, self.random_state, alike, predict)
 
+    def _keep_experts(self, kept: list[int]) -> None:
+        self.precision_ = self.precision_[kept]
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return _weigh(self.precision_, self.panel_.log_proba(table))
 

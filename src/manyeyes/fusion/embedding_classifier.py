@@ -57,6 +57,10 @@ class EmbeddingClassifier(Fusion):
         self.intercept_ = model.classify.bias.detach().double().numpy()
         return gradient.known_of(held, lesson, self._log_proba)
 
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        self.maps_, self.offsets_ = [self.maps_[k] for k in kept], [self.offsets_[k] for k in kept]
+        return True
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         blocks = [table.blocks[name] for name in self.blocks_]
         for block in blocks:

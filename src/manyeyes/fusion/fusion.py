@@ -1,7 +1,8 @@
 """What every fusion is: a scikit-learn classifier on a feature table, or on a plain array as its only block."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -16,12 +17,14 @@ from sklearn.utils.validation import (
 )
 
 from manyeyes.backbones.nets import FINAL
+from manyeyes.errors import LackingBackboneError
 from manyeyes.experts import ClassWeight, FloatArray, Groups
 from manyeyes.experts.calibration import fit_temperature, tempered
 from manyeyes.experts.classifier import LogProbaClassifier
 from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel, Member
-from manyeyes.features.table import FeatureTable
+from manyeyes.features.table import FeatureTable, backbone_of
+from manyeyes.label_space.embedding import is_label_block
 
 
 class Fusion(LogProbaClassifier):
@@ -32,7 +35,7 @@ class Fusion(LogProbaClassifier):
     Attributes
     ----------
     classes_ : (C,), sorted.
-    blocks_ : names of the table's blocks, in order.
+    blocks_, widths_ : names of the table's blocks, in order, and how many columns each has.
     temperature_ : what the log-probabilities are divided by.
     out_of_fold_ : (n, C) calibrated log-probabilities of the training rows by what had not seen them, NaN where all
         had. A saved fusion forgets them.
@@ -71,6 +74,27 @@ class Fusion(LogProbaClassifier):
         self._calibrate(lesson, self._fit(lesson))
         return self
 
+    def without(self, blocks: Collection[str]) -> Self:
+        """What is left of a fitted fusion where nobody can make some of its blocks: it sees nothing in their place.
+
+        Raises LackingBackboneError when that is nothing.
+        """
+        kept = [place for place, name in enumerate(self.blocks_) if name not in blocks]
+        if len(kept) == len(self.blocks_):
+            return self
+        other = copy(self)
+        other.blocks_, other.widths_ = [self.blocks_[k] for k in kept], [self.widths_[k] for k in kept]
+        if not kept or not other._keep_blocks(kept):
+            lost = ", ".join(dict.fromkeys(backbone_of(name) for name in self.blocks_ if name in blocks))
+            raise LackingBackboneError(f"{type(self).__name__} can say nothing without {lost}")
+        other.n_features_in_ = sum(other.widths_)
+        return other
+
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        """Leave out what wants other blocks than these, by their places; ``blocks_`` has no others any more. False when
+        nothing is left."""
+        return False
+
     def fit_nested(self, lesson: Lesson, prefixes: Sequence[Sequence[str]]) -> "list[Fusion]":
         """Fusions like this one, fitted to the blocks of these names, each list of which begins as the one before."""
         return [clone(self).fit_lesson(lesson.of_blocks(names)) for names in prefixes]
@@ -85,7 +109,8 @@ class Fusion(LogProbaClassifier):
         self.blocks_ = lesson.table.names_of(self.taps)
         if not self.blocks_:
             raise ValueError(f"{type(self).__name__} wants blocks of {' or '.join(self.taps)} features, found none")
-        self.n_features_in_ = sum(lesson.table.blocks[name].shape[1] for name in self.blocks_)
+        self.widths_ = [lesson.table.blocks[name].shape[1] for name in self.blocks_]
+        self.n_features_in_ = sum(self.widths_)
         _assert_finite(lesson.table, self.blocks_)
 
     def _calibrate(self, lesson: Lesson, honest: FloatArray) -> None:
@@ -154,6 +179,21 @@ class PanelFusion(Fusion):
         check_is_fitted(self)
         said = self.panel_.log_proba(self._table(X))
         return {name: said[:, k] for k, name in enumerate(self.panel_.names_)}
+
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        # An expert with a label space sees its backbone's own block too.
+        able = [
+            k
+            for k, (_, names) in enumerate(self.panel_.members)
+            if all(name in self.blocks_ or is_label_block(name) for name in names)
+        ]
+        if able:
+            self.panel_ = self.panel_.of(able)
+            self._keep_experts(able)
+        return bool(able)
+
+    def _keep_experts(self, kept: list[int]) -> None:
+        """Forget what is about other experts than these, by their numbers; they are all that is left on the panel."""
 
     @abstractmethod
     def _fit_to_opinions(self, lesson: Lesson, opinions: FloatArray) -> FloatArray:

@@ -51,8 +51,17 @@ class GreedyEnsemble(PanelFusion):
         uniform = np.full(opinions.shape[1], 1 / opinions.shape[1])
         return hold_out(labels, weights, lesson.groups, self.random_state, _mean(uniform, opinions), predict)
 
+    def _keep_experts(self, kept: list[int]) -> None:
+        self.weights_ = shares_of(self.weights_, kept)
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return _mean(self.weights_, self.panel_.log_proba(table))
+
+
+def shares_of(weights: FloatArray, kept: list[int]) -> FloatArray:
+    """Of these experts only, with the same sum; all alike when none of them had any."""
+    own = weights[kept]
+    return own * weights.sum() / own.sum() if own.any() else np.full(len(own), weights.sum() / len(own))
 
 
 def bagged(likelihoods: FloatArray, weights: FloatArray, seed: int) -> FloatArray:

@@ -9,6 +9,7 @@ from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.exponents import learn_exponents, pool
 from manyeyes.fusion.fusion import PanelFusion
+from manyeyes.fusion.greedy import shares_of
 
 
 class LogLinearPool(PanelFusion):
@@ -33,6 +34,9 @@ class LogLinearPool(PanelFusion):
         learnt = learn_exponents(opinions, lesson.labels, lesson.weights, lesson.groups, self.random_state)
         self.exponents_, self.strength_ = learnt.values, learnt.strength
         return learnt.held_out
+
+    def _keep_experts(self, kept: list[int]) -> None:
+        self.exponents_ = shares_of(self.exponents_, kept)
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return pool(self.exponents_, self.panel_.log_proba(table))

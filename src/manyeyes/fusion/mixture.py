@@ -180,6 +180,10 @@ class MixtureOfExperts(PanelFusion):
             self.gate_epochs_ += joint.epochs
         return known_of(split[1], lesson, self._log_proba)
 
+    def _keep_experts(self, kept: list[int]) -> None:
+        self.gate_ = self.gate_.over(kept)
+        self.labelled_ = [name for name in self.labelled_ if name in self.blocks_]
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return MIXERS[self.space](self._log_weights(table), self.panel_.log_proba(table))
 

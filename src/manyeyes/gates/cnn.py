@@ -45,6 +45,10 @@ class CnnGate(Gate):
         nn.init.zeros_(self.weigh.weight)
         nn.init.zeros_(self.weigh.bias)
 
+    def _state_over(self, kept: list[int]) -> dict[str, Tensor]:
+        own = {f"weigh.{name}": tensor.detach()[kept] for name, tensor in self.weigh.named_parameters()}
+        return self.state_dict() | own
+
     def standardise(self, table: FeatureTable) -> None:
         scale, self.mean = torch.std_mean(self._resized(table), dim=(0, 2, 3), keepdim=True, correction=0)
         self.scale = scale.clamp(min=1e-3)

@@ -20,6 +20,9 @@ class ConstantGate(Gate):
         super().__init__(widths)
         self.weights = nn.Parameter(torch.zeros(len(self.widths)))
 
+    def _state_over(self, kept: list[int]) -> dict[str, Tensor]:
+        return {"weights": self.weights.detach()[kept]}
+
     def look(self, table: FeatureTable) -> Tensor:
         return torch.zeros(len(table), 1)
 

@@ -29,6 +29,14 @@ class EmbeddingGate(Gate):
             # All-zero maps would sit where ReLU has no slope; this small, every row is uniform to three digits.
             nn.init.normal_(parameter, std=1e-3 / width**0.5)
 
+    def _state_over(self, kept: list[int]) -> dict[str, Tensor]:
+        maps = [map_.detach() for map_ in self.maps.parameters()]
+        own = {f"maps.{new}.weight": maps[old] for new, old in enumerate(kept)}
+        for name, seen in (("mean", self.mean), ("scale", self.scale)):
+            parts = torch.split(seen, self.widths)
+            own[name] = torch.cat([parts[k] for k in kept])
+        return own
+
     def standardise(self, table: FeatureTable) -> None:
         blocks = torch.from_numpy(table.concatenated()).float()
         self.mean = blocks.mean(dim=0)

@@ -33,6 +33,16 @@ class Gate(nn.Module, ABC):
         gate.standardise(table)
         return gate
 
+    def over(self, kept: Sequence[int]) -> Self:
+        """The same gate where only these of the K experts are there: it weighs them against each other as before."""
+        gate = type(self)([self.widths[k] for k in kept])
+        gate.load_state_dict(self._state_over(list(kept)))
+        return gate.eval()
+
+    def _state_over(self, kept: list[int]) -> dict[str, Tensor]:
+        """Of the gate over these experts: its own, where nothing in it is about one expert."""
+        return self.state_dict()
+
     def standardise(self, table: FeatureTable) -> None:
         """Keep in buffers what is needed to bring these photos' inputs to mean 0 and scale 1."""
 

@@ -14,11 +14,13 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.engines import find_engine
 from manyeyes.backbones.engines.precision import check_precision
 from manyeyes.backbones.nets import PrecisionChoice
+from manyeyes.backbones.timing import seconds_of
 from manyeyes.backbones.zoo import read_zoo
 from manyeyes.errors import ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction
 from manyeyes.fusion import FUSIONS
+from manyeyes.fusion.budget import Budget, Unit
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
@@ -57,8 +59,9 @@ class ManyEyesClassifier(PhotoClassifier):
         :mod:`manyeyes.adapt.zoo`). Half of the photos train adapters; gate and calibration go by the others.
         With the training "joint" all of these are trained at once (see :mod:`manyeyes.adapt.joint`).
     adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.
-    budget : None, or what a photo may cost on the mean, as a share of the MACs of all backbones: as few of them as a
-        photo wants are asked (see :class:`manyeyes.fusion.cascade.Cascade`).
+    budget, budget_unit : None, or what a photo may cost on the mean: as few backbones as it wants are asked (see
+        :class:`manyeyes.fusion.cascade.Cascade`). A "share" of the MACs of all backbones; or "macs"; or "ms",
+        milliseconds of the backbones, measured when the model is fitted.
 
     Attributes
     ----------
@@ -104,6 +107,7 @@ class ManyEyesClassifier(PhotoClassifier):
         adapt_epochs: int = 10,
         adapt_flip: bool = True,
         budget: float | None = None,
+        budget_unit: Unit = "share",
     ) -> None:
         self.zoo = zoo
         self.gate = gate
@@ -126,6 +130,7 @@ class ManyEyesClassifier(PhotoClassifier):
         self.adapt_epochs = adapt_epochs
         self.adapt_flip = adapt_flip
         self.budget = budget
+        self.budget_unit: Unit = budget_unit
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
@@ -271,12 +276,12 @@ class ManyEyesClassifier(PhotoClassifier):
         return self._extract(X, self._load(self._cards(), FUSIONS[self.fusion].taps))
 
     def spend(self, budget: float) -> Self:
-        """Go by another budget from now on; nothing is trained. Raises ChoiceError for one too small, and for a model
-        that was fitted without a budget."""
+        """Go by another budget from now on, in the same unit; nothing is trained. Raises ChoiceError for one too small,
+        and for a model that was fitted without a budget."""
         self._fitted_classes()
         if not isinstance(self.fusion_, Cascade):
             raise ChoiceError("the model asks all backbones about every photo: fit it with a budget")
-        self.fusion_.spend(budget)
+        self.fusion_.spend(Budget(budget, self.budget_unit).share(self.fusion_.costs))
         self.budget = budget
         return self
 
@@ -327,18 +332,23 @@ class ManyEyesClassifier(PhotoClassifier):
         return read_zoo(self.zoo)
 
     def _check_budget(self, cards: Sequence[Card]) -> None:
-        if self.budget is None or not 0 < self.budget <= 1:
-            raise ChoiceError(f"budget is None or a share above 0 and up to 1, not {self.budget}")
+        assert self.budget is not None
+        Budget(self.budget, self.budget_unit)
         if self.is_joint:
             raise ChoiceError("what is trained all at once is asked all at once: leave out the budget")
-        if unknown := [card.name for card in cards if not card.macs]:
-            raise ChoiceError(f"the card of {', '.join(unknown)} does not tell its MACs: a budget wants them")
+        if self.budget_unit != "ms" and (unknown := [card.name for card in cards if not card.macs]):
+            raise ChoiceError(
+                f"the card of {', '.join(unknown)} does not tell its MACs: write them there, or give a budget in ms"
+            )
 
     def _make_fusion(self, cards: Sequence[Card]) -> Fusion:
         whole = self._whole_fusion()
         if self.budget is None:
             return whole
-        return Cascade(whole, {card.name: float(card.macs or 0) for card in cards}, self.budget)
+        costs = {card.name: 1e9 * float(card.macs or 0) for card in cards}
+        if self.budget_unit == "ms":
+            costs = {one.card.name: 1e3 * seconds_of(one) for one in self._load(cards, whole.taps)}
+        return Cascade(whole, costs, Budget(self.budget, self.budget_unit).share(costs))
 
     def _whole_fusion(self) -> Fusion:
         """That of all backbones, unfitted."""

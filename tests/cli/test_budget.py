@@ -73,7 +73,7 @@ def test_explain_tells_who_was_asked_and_what_that_took(run, model, world):
     for record in records:
         names = [vote["backbone"] for vote in record["votes"]]
         assert names == (["tint"] if record["cost"] < 1 else ["tint", "edges", "all blocks"])
-    assert "for 20.0% of the MACs of all backbones" in run("predict", model, "--explain", *world.paths).out
+    assert "for 20.0% of what all backbones take" in run("predict", model, "--explain", *world.paths).out
     rows = list(csv.DictReader(io.StringIO(run("predict", model, "--csv", "--explain", *world.paths).out)))
     assert len({len(row) for row in rows}) == 1
     for row, record in zip(rows, records, strict=True):
@@ -105,6 +105,20 @@ def test_what_cannot_be_is_refused(run, trained, world, zoo, model, tmp_path):
     assert "asks all backbones about every photo: fit it with --budget" in run("budget", trained, world.photos).error
     assert "a budget of 0.01 is too small" in run("budget", model, world.photos, "--set", 0.01).error
     fit = ("fit", world.photos, "--no-compare", "-o", tmp_path / "other")
-    assert "above 0 and up to 1, not 1.5" in run(*fit, "--zoo", zoo, "--budget", 1.5).error
+    assert "a number above 0 and up to 1, not 1.5" in run(*fit, "--zoo", zoo, "--budget", 1.5).error
     assert "does not tell its MACs" in run(*fit, "--zoo", world.fast_zoo, "--budget", 0.5).error
     assert not (tmp_path / "other").exists()
+
+
+def test_budgets_in_macs_and_in_milliseconds(run, world, zoo, tmp_path):
+    fit = ("fit", world.photos, "--no-compare", "--zoo")
+    assert run(*fit, zoo, "--budget-macs", "250M", "-o", tmp_path / "macs").status == 0
+    macs = ManyEyesClassifier.load(tmp_path / "macs")
+    assert (macs.budget, macs.budget_unit, macs.fusion_.costs) == (250e6, "macs", {"tint": 100e6, "edges": 400e6})
+    assert macs.fusion_.budget == 0.5
+    # Cards need not tell their MACs for that.
+    assert run(*fit, world.fast_zoo, "--budget-ms", 1000, "-o", tmp_path / "ms").status == 0
+    assert ManyEyesClassifier.load(tmp_path / "ms").fusion_.threshold_ == np.inf
+    both = run(*fit, zoo, "--budget", 0.5, "--budget-ms", 3, "-o", tmp_path / "both")
+    assert both.error.endswith("choose one of --budget, --budget-macs and --budget-ms")
+    assert "such as 500M or 1.2G, not '5 litres'" in run(*fit, zoo, "--budget-macs", "5 litres", "-o", "x").error

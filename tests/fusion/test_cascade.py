@@ -116,6 +116,10 @@ def test_a_higher_threshold_never_costs_less(seed: int, stages: int) -> None:
     assert (np.diff(found.costs) >= -1e-12).all()
     assert found.costs[-1] == pytest.approx(1)
     assert found.accuracies[-1] == (said[:, -1].argmax(axis=1) == labels).mean()
+    assert Frontier.of(said, labels, costs).keeping(0.0) == found.thresholds[0]
+    kept = stops(np.exp(said.max(axis=2)), found.keeping(1.0))
+    right = said[np.arange(40), kept].argmax(axis=1) == labels
+    assert right.mean() >= found.accuracies[-1] - 1e-9
     budget = random.uniform(found.costs[0], 1)
     stopped = stops(np.exp(said.max(axis=2)), found.threshold(budget))
     assert costs[stopped].mean() / costs[-1] <= budget + 1e-9

@@ -27,7 +27,11 @@ def budget(
         Path | None, typer.Option("--figure", help="Draw accuracy against cost there, as SVG and PNG.")
     ] = None,
     chosen: Annotated[
-        float | None, typer.Option("--set", help="Let the model go by this budget from now on; nothing is trained.")
+        float | None,
+        typer.Option(
+            "--set",
+            help="Let the model go by this budget from now on, in its own unit; nothing is trained.",
+        ),
     ] = None,
     engine: EngineName = "auto",
     features: Features = None,
@@ -38,7 +42,7 @@ def budget(
 ) -> None:
     """Show what a model fitted with `--budget` comes to on labelled photos, within one budget after another.
 
-    Budgets are shares of the MACs of all backbones; how sure an answer must be for each was learnt from the training
+    Budgets are shares of what all backbones take; how sure an answer must be for each was learnt from the training
     photos.
     """
     from manyeyes.classifier import ManyEyesClassifier
@@ -67,7 +71,7 @@ def _show(study: "BudgetStudy", photos: int) -> None:
     from manyeyes.cli.tables import out, plain_table, title
 
     title(f"{photos:,} photos")
-    table = plain_table(["budget", "MACs %", "backbones", "accuracy %", "of all's %"])
+    table = plain_table(["budget", "cost %", "backbones", "accuracy %", "of all's %"])
     every = study.always[-1].accuracy
 
     def add(one: "Within", style: str = "") -> None:

@@ -20,13 +20,14 @@ from manyeyes.cli.options import (
 )
 from manyeyes.progress import console, waiting
 
-# A panel of the help.
-ADAPTING = "Adapting the backbones"
+# Panels of the help.
+ADAPTING, BUDGET = "Adapting the backbones", "Asking fewer backbones"
 
 if TYPE_CHECKING:
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
+    from manyeyes.fusion.budget import Budget
     from manyeyes.images import PhotoSet, Rejected
 
 
@@ -104,9 +105,17 @@ def fit(
     budget: Annotated[
         float | None,
         typer.Option(
+            rich_help_panel=BUDGET,
             help="What a photo may cost on the mean, as a share of the MACs of all backbones, such as 0.2: no more of "
             "them are asked than it wants.",
         ),
+    ] = None,
+    budget_macs: Annotated[
+        str | None, typer.Option(rich_help_panel=BUDGET, help="The same in MACs, such as 500M or 1.2G.")
+    ] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=BUDGET, help="The same in milliseconds of the backbones, measured here and now."),
     ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
@@ -135,6 +144,7 @@ def fit(
         raise ChoiceError("--joint and --adapt-… are about adapters: say which, as in --adapt parallel --joint")
     if joint and training not in (None, "joint"):
         raise ChoiceError(f"--joint trains all at once, and --training {training} does not: leave one of them out")
+    within = _budget(budget, budget_macs, budget_ms)
     training = "joint" if joint else training or "staged"
     wants_mixture = gate is not None or training != "staged" or label_space is not None
     model = ManyEyesClassifier(
@@ -158,7 +168,8 @@ def fit(
         adapt_size=adapt_size,
         adapt_epochs=10 if adapt_epochs is None else adapt_epochs,
         adapt_flip=adapt_flip is not False,
-        budget=budget,
+        budget=within.number if within else None,
+        budget_unit=within.unit if within else "share",
     )
     model.check_choices()
     check_free(output)
@@ -179,6 +190,20 @@ def fit(
         write_rejected(output / REJECTED, rejected)
         console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
     typer.echo(f"model saved in {output}")
+
+
+def _budget(share: float | None, macs: str | None, ms: float | None) -> "Budget | None":
+    from manyeyes.errors import ChoiceError
+    from manyeyes.fusion.budget import Budget
+
+    given = [
+        *([Budget(share)] if share is not None else []),
+        *([Budget.of_macs(macs)] if macs is not None else []),
+        *([Budget(ms, "ms")] if ms is not None else []),
+    ]
+    if len(given) > 1:
+        raise ChoiceError("choose one of --budget, --budget-macs and --budget-ms")
+    return given[0] if given else None
 
 
 def _fit_in_stages(model: "ManyEyesClassifier", found: "PhotoSet", compare: bool) -> "tuple[Rejected, ...]":
@@ -255,7 +280,7 @@ def _say_budget(model: "ManyEyesClassifier") -> None:
         spent = fusion.expected()
         console.print(
             f"backbones are asked in turn until the answer is sure: {', '.join(fusion.order_)}\n"
-            f"on photos that were left out that takes {spent.cost:.1%} of the MACs of all, and {spent.accuracy:.1%} "
+            f"on photos that were left out that takes {spent.cost:.1%} of what all take, and {spent.accuracy:.1%} "
             f"are right (by all: {spent.accuracy_of_all:.1%})",
             soft_wrap=True,
         )

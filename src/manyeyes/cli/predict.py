@@ -119,7 +119,7 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
                 label = Text(readable(vote.label), vote_style)
                 table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), label, f"{vote.probability:.3f}")
             if one.cost is not None:
-                table.add_row(Text(f"  for {one.cost:.1%} of the MACs of all backbones", "dim"), "", "")
+                table.add_row(Text(f"  for {one.cost:.1%} of what all backbones take", "dim"), "", "")
     out.print(table)
 
 

@@ -66,6 +66,11 @@ class Frontier:
             )
         return float(self.thresholds[within][-1])
 
+    def keeping(self, share: float) -> float:
+        """The threshold of least cost with which so many photos are right, as a share of those by all backbones."""
+        enough = np.flatnonzero(self.accuracies >= share * self.accuracies[-1] - 1e-9)
+        return float(self.thresholds[enough[self.costs[enough].argmin()]])
+
 
 @dataclass(frozen=True)
 class Expected:

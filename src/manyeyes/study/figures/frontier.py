@@ -25,7 +25,7 @@ def draw_frontier(study: BudgetStudy, title: str) -> Figure:
     axes.set_xticks([share for share in (1, 2, 5, 10, 20, 50, 100) if share >= 0.9 * always[0, 0]])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.xaxis.set_minor_locator(MaxNLocator(1))
-    axes.set_xlabel("multiply-accumulates for a photo on the mean, of what all backbones take", color=FAINT)
+    axes.set_xlabel("cost of a photo on the mean, of what all backbones take", color=FAINT)
     axes.set_ylabel("accuracy, %", color=FAINT)
     axes.grid()
     bare(axes)

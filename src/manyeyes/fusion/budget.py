@@ -1,0 +1,52 @@
+"""What photos may cost, as people say it: a share of what all backbones cost, MACs, or milliseconds."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+from manyeyes.errors import ChoiceError
+
+Unit = Literal["share", "macs", "ms"]
+SCALES = {"": 1.0, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a photo may cost on the mean.
+
+    number : above 0; a share is 1 at most. unit : of the number, and of the costs that it is about: "share" of the
+    multiply-accumulates of all backbones, "macs", or "ms", milliseconds measured on this machine.
+
+    Raises ChoiceError for others.
+    """
+
+    number: float
+    unit: Unit = "share"
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise ChoiceError(f"a budget is a share, macs or ms, not {self.unit!r}")
+        if not 0 < self.number < float("inf") or (self.unit == "share" and self.number > 1):
+            most = " and up to 1" if self.unit == "share" else ""
+            raise ChoiceError(f"a budget is a number above 0{most}, not {self.number:g}")
+
+    @classmethod
+    def of_macs(cls, text: str) -> Self:
+        """``500M`` or ``1.2G``. Raises ChoiceError for anything else.
+
+        >>> Budget.of_macs("1.2G")
+        Budget(number=1200000000.0, unit='macs')
+        """
+        found = re.fullmatch(r"(\d*\.?\d+)([MG]?)", text)
+        if found is None:
+            raise ChoiceError(f"a budget of MACs is a number such as 500M or 1.2G, not {text!r}")
+        return cls(float(found[1]) * SCALES[found[2]], "macs")
+
+    def share(self, costs: Mapping[str, float]) -> float:
+        """Of what all backbones cost, in the budget's unit; 1 for a budget that is enough for all.
+
+        >>> Budget(2.0, "ms").share({"small": 1.0, "large": 4.0})
+        0.4
+        """
+        return self.number if self.unit == "share" else min(self.number / sum(costs.values()), 1.0)

@@ -48,3 +48,19 @@ def test_pull_brings_weights_once(run, world, tmp_path, monkeypatch):
     assert all(path.startswith(str(tmp_path / "weights")) for path in first.out.splitlines())
     shown = json.loads(run("backbones", "show", world.fast_zoo.partition(",")[0]).out)
     assert shown["on_this_machine"] == first.out.splitlines()[0]
+
+
+def test_choose_takes_what_is_worth_its_time(run, world):
+    done = run("backbones", "choose", world.photos, "--zoo", world.fast_zoo, "--sample", 30)
+    assert done.status == 0, done.err
+    assert "30 photos looked at by 2 backbones" in done.err
+    words = done.out.splitlines()[-1].removeprefix("--zoo ").split(",")
+    assert words and set(words) <= {"tint", "edges"}
+    record = json.loads(run("backbones", "choose", world.photos, "--zoo", world.fast_zoo, "--json").out)
+    assert record["milliseconds"].keys() == {"tint", "edges"}
+    assert all(one["cost"] == pytest.approx(record["milliseconds"][one["backbone"]]) for one in record["chosen"])
+
+
+def test_choose_within_a_budget_of_nothing_takes_one(run, world):
+    done = run("backbones", "choose", world.photos, "--zoo", world.fast_zoo, "--budget", 0)
+    assert done.out.splitlines()[-1] in ("--zoo tint", "--zoo edges")

@@ -9,7 +9,20 @@ from types import FrameType
 import typer
 from rich.text import Text
 
-from manyeyes.cli import adapt, backbones, budget, decathlon, evaluate, extract, features, fit, predict, samples, study
+from manyeyes.cli import (
+    adapt,
+    backbones,
+    budget,
+    choose,
+    decathlon,
+    evaluate,
+    extract,
+    features,
+    fit,
+    predict,
+    samples,
+    study,
+)
 from manyeyes.cli.options import is_verbose
 from manyeyes.errors import ManyEyesError
 from manyeyes.progress import console
@@ -31,6 +44,7 @@ app.command("extract", cls=extract.ExtractCommand)(extract.extract)
 app.command("study")(study.study)
 app.command("adapt")(adapt.adapt)
 app.command("decathlon")(decathlon.decathlon)
+backbones.app.command("choose")(choose.choose)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(features.app, name="features")
 app.command("samples")(samples.samples)

@@ -65,8 +65,9 @@ class Evidence:
         self._grams = {name: _gram(block[taken], part) for name, block in blocks.items()}
 
     def of(self, names: Sequence[str]) -> float:
-        """In nats a photo and class, of the named blocks side by side."""
-        gram = np.sum([self._grams[name] for name in names], axis=0)
+        """In nats a photo and class, of the named blocks side by side; of none, of knowing nothing of a photo."""
+        nothing = np.zeros_like(next(iter(self._grams.values())))
+        gram = np.sum([nothing, *(self._grams[name] for name in names)], axis=0)
         spectrum = see(*decompose(gram), self._targets)
         return float(maximise_evidence(spectrum).evidence.mean() / len(self._targets))
 

@@ -1,0 +1,118 @@
+"""``manyeyes backbones choose``: which of a zoo's backbones are worth having for some photos."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manyeyes.cli.options import (
+    LABELLED_PHOTOS,
+    AcceptUndeclared,
+    AsJson,
+    BatchSize,
+    EngineName,
+    Features,
+    Offline,
+    PrecisionName,
+    Quiet,
+    Verbose,
+    Zoo,
+)
+from manyeyes.progress import console, waiting
+
+if TYPE_CHECKING:
+    from manyeyes.fusion.pruning import Choice
+
+
+def choose(
+    photos: Annotated[str, LABELLED_PHOTOS],
+    zoo: Zoo = "mirror",
+    budget: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="What they may take together, as a share of what all of them take.")
+    ] = 1.0,
+    sample: Annotated[int, typer.Option(min=2, help="Photos to look at, about as many of each class.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of which photos these are.")] = 0,
+    as_json: AsJson = False,
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    batch_size: BatchSize = None,
+    features: Features = None,
+    offline: Offline = False,
+    accept_undeclared_licence: AcceptUndeclared = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the backbones that are worth their time, by a sample of labelled photos, before all are looked at.
+
+    The one comes first that tells most of the classes for its time on this machine, then that which adds most to it
+    for its own, and so on.
+    """
+    import json
+    from dataclasses import asdict
+    from typing import cast
+
+    import numpy as np
+
+    from manyeyes.backbones.nets import PrecisionChoice
+    from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.fusion.pruning import choose_backbones
+    from manyeyes.images import check_rejected, read_photos
+
+    found = read_photos(photos)
+    found.require_classes(2)
+    looking = ManyEyesClassifier(
+        zoo=zoo,
+        engine=engine,
+        precision=cast(PrecisionChoice, precision),
+        batch_size=batch_size,
+        features=features,
+        offline=offline,
+        accept_undeclared_licence=accept_undeclared_licence,
+    )
+    looking.check_choices()
+    some = found.select(_evenly(found.labels, sample, seed))
+    with waiting("timing the backbones"):
+        costs = looking.milliseconds()
+    seen = looking.look(some.paths)
+    check_rejected(seen.rejected, len(some), looking.max_rejected)
+    chosen = choose_backbones(
+        seen.table, np.array(some.select(seen.is_good).labels), costs, budget * sum(costs.values())
+    )
+    if as_json:
+        typer.echo(json.dumps({"chosen": [asdict(one) for one in chosen], "milliseconds": costs}, indent=1))
+        return
+    console.print(f"{len(seen.table):,} photos looked at by {len(costs)} backbones", soft_wrap=True)
+    _show(chosen, costs)
+
+
+def _evenly(labels: tuple[str, ...], count: int, seed: int) -> "list[int]":
+    """So many rows, about as many of each class, in order."""
+    import numpy as np
+
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    places: dict[str, int] = {}
+    ranks = []
+    for row in shuffled:
+        places[labels[row]] = places.get(labels[row], 0) + 1
+        ranks.append(places[labels[row]])
+    return sorted(shuffled[np.argsort(ranks, kind="stable")[:count]].tolist())
+
+
+def _show(chosen: "list[Choice]", costs: dict[str, float]) -> None:
+    from manyeyes.cli.tables import out, plain_table
+
+    table = plain_table(["backbone", "ms a photo", "gain", "gain a second", "of all's time %"])
+    spent = 0.0
+    for one in chosen:
+        spent += one.cost
+        table.add_row(
+            one.backbone,
+            f"{one.cost:.1f}",
+            f"{one.gain:.4f}",
+            f"{1e3 * one.gain / one.cost:.2f}",
+            f"{100 * spent / sum(costs.values()):.0f}",
+        )
+    for name in costs.keys() - {one.backbone for one in chosen}:
+        table.add_row(name, f"{costs[name]:.1f}", "", "", "", style="dim")
+    out.print(table)
+    out.print("gain: of the evidence, in nats a photo and class", style="dim")
+    typer.echo(f"--zoo {','.join(one.backbone for one in chosen)}")

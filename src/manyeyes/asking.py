@@ -18,6 +18,7 @@ from manyeyes.errors import (
     PhotoSourceError,
     UnsafeArchiveError,
 )
+from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import Extraction
 from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.cascade import Cascade
@@ -27,7 +28,9 @@ from manyeyes.images import Rejected
 Index = npt.NDArray[np.int64]
 # Why a backbone cannot look, though others may.
 FAILURES = (CardError, ChecksumError, EngineError, FetchError, MissingExtraError, OfflineError, UnsafeArchiveError)
-Looking = Callable[[Sequence[str], Sequence[Backbone]], Extraction]
+# Photos that a cascade is asked about at once, and bytes of their pixels that are kept for its later stages.
+PART, ROOM = 4096, 2 * 2**30
+Looking = Callable[[Sequence[str], Sequence[Backbone], Darkroom | None], Extraction]
 
 
 class LostBackboneWarning(UserWarning):
@@ -92,14 +95,17 @@ def _what_breaks(backbone: Backbone) -> Exception | None:
 
 def _ask(fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], look: Looking) -> Asked:
     if isinstance(fusion, Cascade):
-        return _ask_in_turn(fusion, {one.card.name: one for one in backbones}, paths, look)
-    seen = look(paths, backbones)
+        named = {one.card.name: one for one in backbones}
+        parts = [paths[start : start + PART] for start in range(0, max(len(paths), 1), PART)]
+        return _joined([_ask_in_turn(fusion, named, part, look) for part in parts])
+    seen = look(paths, backbones, None)
     log_proba = fusion.predict_log_proba(seen.table) if seen.is_good.any() else np.empty((0, len(fusion.classes_)))
     return Asked(log_proba, (Answer(np.arange(len(log_proba)), fusion, seen.table),), seen.is_good, seen.rejected, {})
 
 
 def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequence[str], look: Looking) -> Asked:
-    first = look(paths, [backbones[cascade.order_[0]]])
+    darkroom = Darkroom(ROOM)
+    first = look(paths, [backbones[cascade.order_[0]]], darkroom)
     good = [path for path, is_good in zip(paths, first.is_good, strict=True) if is_good]
     asked = Answer(np.arange(len(good)), cascade.stages_[0], first.table)
     answers = []
@@ -109,7 +115,7 @@ def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequen
         if number:
             stays = np.isin(asked.rows, rows)
             answers.append(Answer(asked.rows[~stays], asked.fusion, asked.table[~stays]))
-            more = look([good[row] for row in rows], [backbones[cascade.order_[number]]])
+            more = look([good[row] for row in rows], [backbones[cascade.order_[number]]], darkroom)
             if more.rejected:
                 raise PhotoSourceError(f"{more.rejected[0].path} could be read, and then no more: try again")
             asked = Answer(rows, cascade.stages_[number], asked.table[stays].beside(more.table))
@@ -118,3 +124,19 @@ def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequen
     log_proba = cascade.run(len(good), further).log_proba
     answers = [one for one in (*answers, asked) if len(one.rows)]
     return Asked(log_proba, tuple(answers), first.is_good, first.rejected, {})
+
+
+def _joined(parts: Sequence[Asked]) -> Asked:
+    """What was asked about some photos and then about others, as one."""
+    starts = np.cumsum([0, *(len(part.log_proba) for part in parts)])
+    return Asked(
+        np.concatenate([part.log_proba for part in parts]),
+        tuple(
+            replace(one, rows=one.rows + start)
+            for part, start in zip(parts, starts, strict=False)
+            for one in part.answers
+        ),
+        np.concatenate([part.is_good for part in parts]),
+        tuple(one for part in parts for one in part.rejected),
+        {},
+    )

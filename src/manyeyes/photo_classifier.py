@@ -15,6 +15,7 @@ from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import PrecisionChoice
 from manyeyes.backbones.weights import undeclared
 from manyeyes.errors import BundleError
+from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.features.store import FeatureStore
 from manyeyes.fusion.fusion import Fusion
@@ -150,9 +151,9 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         built: dict[tuple[Any, ...], Backbone] = self.__dict__.setdefault("_built", {})
         return [built.setdefault(b.identity, b) for b in backbones]
 
-    def _extract(self, X: Paths, backbones: Sequence[Backbone]) -> Extraction:
+    def _extract(self, X: Paths, backbones: Sequence[Backbone], darkroom: Darkroom | None = None) -> Extraction:
         with network_off(self.offline):  # photos and features may lie behind URLs
-            return extract(as_paths(X), backbones, FeatureStore(self.features))
+            return extract(as_paths(X), backbones, FeatureStore(self.features), darkroom)
 
 
 def _spread(answers: FloatArray, is_good: npt.NDArray[np.bool_], rejected: Sequence[Rejected]) -> FloatArray:

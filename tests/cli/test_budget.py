@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from manyeyes import ManyEyesClassifier
+from manyeyes import ManyEyesClassifier, asking
 from manyeyes.backbones.zoo import read_zoo
+from manyeyes.features import darkroom
 from manyeyes.features.extract import extract
 
 
@@ -41,9 +42,9 @@ def test_fit_says_in_which_order_and_what_it_takes(run, world, zoo, tmp_path):
 def test_only_unsure_photos_are_looked_at_by_the_second_backbone(world, model, monkeypatch):
     loaded, asked = ManyEyesClassifier.load(model), {}
 
-    def noted(paths, backbones, store):
+    def noted(paths, backbones, store, darkroom):
         asked[tuple(one.card.name for one in backbones)] = len(paths)
-        return extract(paths, backbones, store)
+        return extract(paths, backbones, store, darkroom)
 
     monkeypatch.setattr("manyeyes.photo_classifier.extract", noted)
     loaded.fusion_.threshold_ = float(np.median(loaded.fusion_.frontier_["thresholds"][:-1]))
@@ -52,6 +53,22 @@ def test_only_unsure_photos_are_looked_at_by_the_second_backbone(world, model, m
     assert 0 < asked["edges",] < len(world.paths)
     whole = loaded.fusion_.predict_proba(loaded.look(world.paths).table)
     np.testing.assert_allclose(proba, whole, atol=1e-6)
+
+
+def test_each_photo_is_decoded_once_and_asking_in_parts_is_the_same(world, model, tmp_path, monkeypatch):
+    loaded = ManyEyesClassifier.load(model, features=tmp_path / "none yet").spend(1.0)
+    decoded, decode = [], darkroom.decode
+
+    def noted(data, path):
+        decoded.append(path)
+        return decode(data, path)
+
+    monkeypatch.setattr(darkroom, "decode", noted)
+    proba = loaded.predict_proba(world.paths)
+    assert sorted(decoded) == sorted(world.paths)
+    monkeypatch.setattr(asking, "PART", 5)
+    np.testing.assert_allclose(loaded.predict_proba(world.paths), proba)
+    assert loaded.predict_proba([]).shape == (0, 3)
 
 
 def test_photos_that_cannot_be_read_keep_their_place(model, world, tmp_path):

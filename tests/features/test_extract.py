@@ -17,8 +17,9 @@ from PIL import Image
 from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.preprocess import frame
 from manyeyes.errors import StoreError
+from manyeyes.features import darkroom, pipeline, writer
 from manyeyes.features import extract as extract_module
-from manyeyes.features import pipeline, writer
+from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import extract, fill_store
 from manyeyes.features.space import THUMBNAILS, embedding_space
 from manyeyes.features.store import FeatureStore
@@ -154,17 +155,17 @@ def test_a_file_that_changes_after_hashing_is_rejected(backbones, photos, store,
     victim, other = Path(paths[1]), Path(photos_of_another_kind(paths[0]))
     before, after = sha256(paths[1]), sha256(str(other))
     contents = {"another photo": other.read_bytes(), "no photo": b"words"}
-    read_bytes = extract_module.read_bytes
+    hash_ = Darkroom.hash
 
-    def read_then_change(path: str) -> object:
-        data = read_bytes(path)
+    def hash_then_change(room: Darkroom, path: str) -> object:
+        found = hash_(room, path)
         if path == str(victim):
             victim.unlink()
             if change in contents:
                 victim.write_bytes(contents[change])
-        return data
+        return found
 
-    monkeypatch.setattr(extract_module, "read_bytes", read_then_change)
+    monkeypatch.setattr(Darkroom, "hash", hash_then_change)
     extraction = extract(paths, backbones, store)
     (rejected,) = extraction.rejected
     assert rejected.path == str(victim)
@@ -210,8 +211,8 @@ def test_only_new_photos_are_looked_at(backbones, photos, store, monkeypatch):
     paths = photos(12)
     extract(paths[:7], backbones, store)
     looked_at = []
-    decode = pipeline.decode
-    monkeypatch.setattr(pipeline, "decode", lambda data, path: looked_at.append(path) or decode(data, path))
+    decode = darkroom.decode
+    monkeypatch.setattr(darkroom, "decode", lambda data, path: looked_at.append(path) or decode(data, path))
     extraction = extract(paths, backbones, store)
     assert extraction.computed == 5
     # Once each, although two backbones look at them.
@@ -282,7 +283,7 @@ class Peak:
 
 def test_memory_does_not_grow_with_the_number_of_photos(backbones, photos, tmp_path, monkeypatch):
     images, framed = Peak(), Peak()
-    decode, look = pipeline.decode, pipeline._decode
+    decode, look = darkroom.decode, pipeline._frame
 
     def watched_decode(data: bytes, path: str) -> object:
         image = decode(data, path)
@@ -294,8 +295,8 @@ def test_memory_does_not_grow_with_the_number_of_photos(backbones, photos, tmp_p
         framed.watch(frames)
         return frames
 
-    monkeypatch.setattr(pipeline, "decode", watched_decode)
-    monkeypatch.setattr(pipeline, "_decode", watched_look)
+    monkeypatch.setattr(darkroom, "decode", watched_decode)
+    monkeypatch.setattr(pipeline, "_frame", watched_look)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     paths = photos(96)
     for count in (24, 96):

@@ -1,6 +1,5 @@
 """Files → feature table. What the store holds is taken from there; only what is missing is looked at."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,11 +10,12 @@ import numpy.typing as npt
 
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import LackingError
+from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.pipeline import Lack, Spaces, fill
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space, embedding_space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.table import FeatureTable, SourceLabels, block_name
-from manyeyes.images import Rejected, read_bytes, together
+from manyeyes.images import Rejected, together
 from manyeyes.progress import counting
 from manyeyes.threads import open_pool
 
@@ -69,19 +69,26 @@ class Filling:
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Rejected))
 
 
-def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore | None = None) -> Extraction:
+def extract(
+    paths: Sequence[str],
+    backbones: Sequence[Backbone],
+    store: FeatureStore | None = None,
+    darkroom: Darkroom | None = None,
+) -> Extraction:
     """Embed the photos at ``paths`` by every backbone, at all its taps.
+
+    Looks in a row at the same photos may share a ``darkroom``.
 
     A file that cannot be read is listed in ``rejected`` and has no row; it never stops the run. When no photo can be
     read, the blocks have no rows. Raises StoreError when the store cannot be written or read.
     """
     store = store or FeatureStore()
-    filling = fill_store(paths, backbones, store)
+    filling = fill_store(paths, backbones, store, darkroom=darkroom)
     photos = list(filling.photos)
     try:
         table = _read(store, spaces_of(backbones), photos) if photos else _empty(backbones)
     except LackingError:  # a damaged shard shows when it is read; this time all are verified before
-        again = fill_store(paths, backbones, store, verify=True)
+        again = fill_store(paths, backbones, store, verify=True, darkroom=darkroom)
         filling = replace(again, computed=filling.computed + again.computed)
         photos = list(filling.photos)
         table = _read(store, spaces_of(backbones), photos) if photos else _empty(backbones)
@@ -90,23 +97,27 @@ def extract(paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureS
 
 
 def fill_store(
-    paths: Sequence[str], backbones: Sequence[Backbone], store: FeatureStore, verify: bool = False
+    paths: Sequence[str],
+    backbones: Sequence[Backbone],
+    store: FeatureStore,
+    verify: bool = False,
+    darkroom: Darkroom | None = None,
 ) -> Filling:
     """See to it that the store holds what every backbone says, at all its taps, of the photos at ``paths``.
 
     Nothing is read back, so memory does not grow with the features. A file that cannot be read never stops the run.
     Unless ``verify``, the store is believed to hold what its shards list. Raises StoreError.
     """
-    spaces = spaces_of(backbones)
+    spaces, darkroom = spaces_of(backbones), darkroom or Darkroom()
     with open_pool() as pool:
-        found = _hash_all(pool, paths)
+        found = _hash_all(pool, paths, darkroom)
         known = {sha: path for path, sha in zip(paths, found, strict=True) if isinstance(sha, str)}
         lack = plan(spaces, known, lambda space, photos: store.missing(space, photos, verify))
         for backbone in backbones:
             backbone.expect(len(lack.of_backbone(backbone.card.name)))
         refused: dict[str, Rejected] = {}
         for part in _parts(lack):
-            refused |= fill(store, spaces, backbones, part, pool)
+            refused |= fill(store, spaces, backbones, part, pool, darkroom=darkroom)
     if lack.paths:
         for space in (*spaces.values(), THUMBNAILS):
             store.gather(space.folder)
@@ -125,19 +136,14 @@ def spaces_of(backbones: Sequence[Backbone]) -> dict[tuple[str, str], Space]:
     }
 
 
-def _hash_all(pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[str | Rejected]:
+def _hash_all(pool: ThreadPoolExecutor, paths: Sequence[str], darkroom: Darkroom) -> list[str | Rejected]:
     outcomes: list[str | Rejected] = []
     with counting("reading", len(paths), "photos") as advance:
         for start in range(0, len(paths), PART):  # the pool queues all that it is given
-            for outcome in pool.map(_hash, paths[start : start + PART]):
+            for outcome in pool.map(darkroom.hash, paths[start : start + PART]):
                 outcomes.append(outcome)
                 advance(1)
     return outcomes
-
-
-def _hash(path: str) -> str | Rejected:
-    data = read_bytes(path)
-    return data if isinstance(data, Rejected) else hashlib.sha256(data).hexdigest()
 
 
 def plan(spaces: Spaces, paths: dict[str, str], missing: Callable[[Space, Sequence[str]], Iterable[str]]) -> Lack:

@@ -7,7 +7,6 @@ the same framing share its pixels. Three chunks bound the memory, whatever the n
 very large, some backbones look after the others, whatever their number.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from manyeyes.backbones.backbone import Backbone, Embedding
 from manyeyes.backbones.card import Interpolation
 from manyeyes.backbones.nets import FINAL
 from manyeyes.backbones.preprocess import frame
+from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space
 from manyeyes.features.store import FeatureStore
 from manyeyes.features.writer import SECONDS, ShardWriter
-from manyeyes.images import Reason, Rejected, decode, read_bytes, thumbnail
+from manyeyes.images import Rejected, thumbnail
 from manyeyes.progress import counting
 from manyeyes.threads import cores
 
@@ -87,16 +87,19 @@ def fill(
     lack: Lack,
     pool: ThreadPoolExecutor,
     patience: float = SECONDS,
+    darkroom: Darkroom | None = None,
 ) -> dict[str, Rejected]:
     """Look at every photo of ``lack`` and store what was missing. Returns those that could not be decoded.
 
-    What was seen is written when it has waited for ``patience`` seconds, or when there is enough of it.
+    What was seen is written when it has waited for ``patience`` seconds, or when there is enough of it. The photos are
+    developed in the ``darkroom``, or in one that keeps nothing.
     """
+    darkroom = darkroom or Darkroom()
     refused: dict[str, Rejected] = {}
     groups, thumbnails = _groups(backbones), lack.thumbnails
     for group in groups:
         mine = lack.of_group({backbone.card.name for backbone in group}, thumbnails)
-        refused |= _fill(ShardWriter(store, patience), spaces, group, mine, pool)
+        refused |= _fill(ShardWriter(store, patience), spaces, group, mine, pool, darkroom)
         thumbnails = set()
         if len(groups) > 1:
             for backbone in group:
@@ -115,12 +118,17 @@ def _groups(backbones: Sequence[Backbone]) -> list[list[Backbone]]:
 
 
 def _fill(
-    writer: ShardWriter, spaces: Spaces, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor
+    writer: ShardWriter,
+    spaces: Spaces,
+    backbones: list[Backbone],
+    lack: Lack,
+    pool: ThreadPoolExecutor,
+    darkroom: Darkroom,
 ) -> dict[str, Rejected]:
     refused: dict[str, Rejected] = {}
     what = f"{len(backbones)} backbones look at"
     with counting(what, len(lack.paths), "photos") as advance, writer:
-        crew = _Crew(backbones, lack, pool, advance)
+        crew = _Crew(backbones, lack, pool, advance, darkroom)
         chunks = _chunks(list(lack.paths.items()), backbones)
         for chunk in _one_ahead(map(crew.start_looking, _one_ahead(map(crew.start_decoding, chunks)))):
             refused |= chunk.refused
@@ -140,17 +148,24 @@ class _Crew:
     """Backbones that look at the same photos: starts their work in the pool, and says how much of it is done."""
 
     def __init__(
-        self, backbones: list[Backbone], lack: Lack, pool: ThreadPoolExecutor, advance: Callable[[float], None]
+        self,
+        backbones: list[Backbone],
+        lack: Lack,
+        pool: ThreadPoolExecutor,
+        advance: Callable[[float], None],
+        darkroom: Darkroom,
     ) -> None:
         self._backbones = backbones
         self._framings = {backbone.card.name: backbone.card.preprocessing.framing for backbone in backbones}
         self._wanted = {name: lack.of_backbone(name) for name in self._framings}
         self._pool = pool
         self._advance = advance
+        self._darkroom = darkroom
 
     def start_decoding(self, chunk: list[tuple[str, str]]) -> _Decoding:
         return [
-            (photo, self._start(self._share(photo), _decode, photo, path, self._wants(photo))) for photo, path in chunk
+            (photo, self._start(self._share(photo), _frame, self._darkroom, photo, path, self._wants(photo)))
+            for photo, path in chunk
         ]
 
     def start_looking(self, decoding: _Decoding) -> _Looking:
@@ -203,13 +218,8 @@ def _one_ahead(started: Iterable[T]) -> Iterator[T]:
     yield from waiting
 
 
-def _decode(sha256: str, path: str, framings: set[Framing]) -> _Framed | Rejected:
-    data = read_bytes(path)
-    if isinstance(data, Rejected):
-        return data
-    if hashlib.sha256(data).hexdigest() != sha256:
-        return Rejected(path, Reason.UNREADABLE, "the file changed while it was being read")
-    image = decode(data, path)
+def _frame(darkroom: Darkroom, sha256: str, path: str, framings: set[Framing]) -> _Framed | Rejected:
+    image = darkroom.develop(sha256, path)
     if isinstance(image, Rejected):
         return image
     pixels = {framing: frame(image, *framing) for framing in framings}

@@ -26,6 +26,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             hidden.unlink()
 
 
+@contextmanager
+def folder_whole(path: Path) -> Iterator[Path]:
+    """Where a folder of the same name can be made for the block; it takes its place when the block has succeeded."""
+    _make_folder(path.parent)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        made = Path(scratch) / path.name
+        yield made
+        made.rename(path)
+
+
 def try_writing(path: Path) -> None:
     """Make the folder of a file that is to be written, and raise OSError if it cannot be written there.
 

@@ -9,9 +9,11 @@ import pytest
 
 from manyeyes.adapt.adapting import load_bank
 from manyeyes.adapt.supernet.judging import PathJudge
+from manyeyes.adapt.supernet.tuning import SupernetTask
 from manyeyes.adapt.training import loop
 from manyeyes.backbones.backbone import FINAL, Backbone
 from manyeyes.backbones.zoo import read_zoo
+from manyeyes.errors import AdaptError
 from manyeyes.experts import softmax
 
 FAST = ["--epochs", 1, "--size", 48, "--batch", 16, "--population", 6, "--generations", 2]
@@ -66,6 +68,18 @@ def test_a_smaller_backbone_comes_out(adapt, world, tmp_path):
     (name,) = bank.names
     assert len(bank[name].classes) == len(list(world.photos.iterdir()))
     assert bank[name].head.weight.any()
+
+
+def test_a_folder_has_all_of_it_or_is_not_there(adapt, world, tmp_path, monkeypatch):
+    def full_disk(*given):
+        raise AdaptError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("manyeyes.cli.adapt_supernet.draw_search", full_disk)
+        assert "no space left" in adapt(world.photos).error
+    assert not [one.name for one in tmp_path.iterdir() if "half" in one.name]
+    monkeypatch.setattr(SupernetTask, "loss", lambda *given: pytest.fail("paths were tuned again"))
+    assert adapt(world.photos).status == 0
 
 
 def test_another_budget_wants_no_tuning_and_asks_for_nothing_twice(adapt, world, monkeypatch, tmp_path):

@@ -35,22 +35,29 @@ def write_search(found: "Found", facts: dict[str, Any], folder: Path) -> None:
     _write(json.dumps(record, indent=1), folder / SEARCH)
 
 
-def draw_search(found: "Found", budget: "Budget", title: str, folder: Path) -> str:
-    """Write the front as a table, and draw it where matplotlib is installed. Returns what there is to see in words."""
+def draw_search(shown: "PathSearch", title: str, folder: Path) -> bool:
+    """Write the front as a table, and draw it where matplotlib is installed: whether it is."""
     from manyeyes.study.paths_text import front_table, front_text
 
-    shown = _shown(found, budget)
     _write(f"# {title}\n\n{front_text(shown)}\n\n{front_table(shown)}\n", folder / TABLE)
-    words = f"{front_text(shown)} All of the front is in {folder / TABLE}"
     try:
         from manyeyes.study.figures.pareto import draw_front
     except ImportError:
-        return f"{words}; to draw it: pip install 'manyeyes[study]'"
+        return False
     from manyeyes.study.figures.style import house_style, save
 
     with house_style():
         save(draw_front(shown, title), folder, FIGURE)
-    return f"{words}, and drawn in {folder / FIGURE}.svg"
+    return True
+
+
+def search_text(shown: "PathSearch", folder: Path, is_drawn: bool) -> str:
+    """What there is to see, and where."""
+    from manyeyes.study.paths_text import front_text
+
+    words = f"{front_text(shown)} All of the front is in {folder / TABLE}"
+    figure = f", and drawn in {folder / FIGURE}.svg" if is_drawn else "; to draw it: pip install 'manyeyes[study]'"
+    return words + figure
 
 
 def _write(text: str, file: Path) -> None:
@@ -64,7 +71,8 @@ def _write(text: str, file: Path) -> None:
         raise AdaptError(f"{file} cannot be written: {error.strerror}") from None
 
 
-def _shown(found: "Found", budget: "Budget") -> "PathSearch":
+def shown_search(found: "Found", budget: "Budget") -> "PathSearch":
+    """The search as its table and figure show it."""
     from manyeyes.study.paths import Choice, JudgedPath, Metric, PathSearch
 
     space = found.supernet.space

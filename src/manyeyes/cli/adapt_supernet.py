@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from manyeyes.cli.adapt_courses import Reading, read_courses, read_source, say_score
-from manyeyes.cli.adapt_paths import draw_search, write_search
+from manyeyes.cli.adapt_paths import draw_search, search_text, shown_search, write_search
 from manyeyes.cli.options import one_card
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     from manyeyes.errors import ChoiceError
     from manyeyes.home import cache_home
     from manyeyes.images.photo import readable
+    from manyeyes.writing import folder_whole
 
     if len(sources) > 1:
         raise ChoiceError("a smaller network is found for one folder of photos")
@@ -54,24 +55,29 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
         first = read_source(options["source"], card, options["source_labels"], how)
     is_new = options["method"] == "supernet"
     found = find_smaller(bank, card, read.course, finding, recipe, cache_home() / "training", first, is_new)
-    made = write_folded(found.bank, read.course.name, found.card, output)
     facts = {
         "task": read.course.objective.to_dict(),
         "finding": dataclasses.asdict(finding),
         "recipe": recipe.to_dict(),
     }
-    write_search(found, facts, output)
-    _write_domain(made, found, facts, output, accept)
+    shown = shown_search(found, finding.budget)
+    with folder_whole(output) as folder:
+        made = write_folded(found.bank, read.course.name, found.card, folder)
+        write_search(found, facts, folder)
+        placed = dataclasses.replace(made, source=f"{made.scheme}:{output.resolve() / Path(made.where).name}")
+        _write_domain(made, placed, found, facts, folder, accept)
+        is_drawn = draw_search(shown, f"Smaller networks inside of {card.name} · {readable(read.course.name)}", folder)
     if found.training.checkpoint is not None:  # only now does nobody need to go on from it
         found.training.checkpoint.unlink(missing_ok=True)
-    title = f"Smaller networks inside of {card.name} · {readable(read.course.name)}"
-    typer.echo(draw_search(found, finding.budget, title, output))
+    typer.echo(search_text(shown, output, is_drawn))
     say_score(found.bank, dataclasses.replace(read, course=found.course))
     typer.echo(f"the path is local:{output}, with {made.dimension:,} features")
 
 
-def _write_domain(made: "Card", found: "Found", facts: dict[str, Any], output: Path, accept: bool) -> None:
-    """The head of what was trained, for the backbone that it became."""
+def _write_domain(
+    made: "Card", placed: "Card", found: "Found", facts: dict[str, Any], folder: Path, accept: bool
+) -> None:
+    """The head of what was trained, for the backbone that it became: as it is ``made``, and where it will be placed."""
     from manyeyes.adapt.adapting import open_bank
     from manyeyes.adapt.domain_file import save_domains
     from manyeyes.adapt.plan import Plan
@@ -81,4 +87,4 @@ def _write_domain(made: "Card", found: "Found", facts: dict[str, Any], output: P
     name = found.course.name
     trained = found.bank[name]
     bank.put_new(name, trained.classes, Plan("norms")).set_head(trained.head.weight, trained.head.bias)
-    save_domains(bank, made, weights_sha256(made), output / DOMAIN, {name: facts})
+    save_domains(bank, placed, weights_sha256(made), folder / DOMAIN, {name: facts})

@@ -19,13 +19,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from manyeyes import ManyEyesClassifier
 from manyeyes.backbones.zoo import read_zoo
-from manyeyes.experts.calibration import log_loss
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.extract import Extraction
 from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.auto import Auto
 from manyeyes.fusion.cascade import Cascade, Frontier, stops
-from manyeyes.fusion.order import EXPERT
+from manyeyes.fusion.order import Together
 from manyeyes.images import read_photos
 from manyeyes.threads import cores, one_thread
 
@@ -49,7 +48,7 @@ def main() -> None:
         seen = ManyEyesClassifier(zoo=arguments.zoo).look(found.paths)
         labels = np.array(found.select(seen.is_good).labels)
         calls = [
-            joblib.delayed(once)(seen.table[train], labels[train], seen.table[test], labels[test], costs)
+            joblib.delayed(once)(seen.select(train), labels[train], seen.table[test], labels[test], costs)
             for seed in range(arguments.seeds)
             for train, test in halves(seen, labels, seed)
         ]
@@ -67,10 +66,10 @@ def halves(seen: Extraction, labels: np.ndarray, seed: int) -> Any:
 
 
 def once(
-    train: FeatureTable, y: np.ndarray, test: FeatureTable, truth: np.ndarray, costs: dict[str, float]
+    train: Extraction, y: np.ndarray, test: FeatureTable, truth: np.ndarray, costs: dict[str, float]
 ) -> dict[str, Any]:
     with one_thread():
-        lesson = Lesson(train, y)
+        lesson = Lesson(train.table, y, train.together())
         cascade = Cascade(Auto(), costs).fit_lesson(lesson)
         said, labels = cascade.opinions_of_stages(test), np.searchsorted(cascade.classes_, truth)
         total = cascade.costs_so_far()[-1]
@@ -87,7 +86,7 @@ def once(
         within = {str(one): come_to(learnt.threshold(one)) for one in BUDGETS if learnt.allows(one).any()}
         always = {}
         for names in best_subsets(lesson, costs):
-            blocks = [name for name in train.names if backbone_of(name) in names]
+            blocks = [name for name in test.names if backbone_of(name) in names]
             fused = Auto().fit_lesson(lesson.of_blocks(blocks))
             accuracy = float((fused.predict(test) == truth).mean())
             cost = sum(costs[name] for name in names) / total
@@ -110,19 +109,11 @@ def hindsight(said: np.ndarray, labels: np.ndarray, costs: np.ndarray, target: f
 
 
 def best_subsets(lesson: Lesson, costs: dict[str, float]) -> list[tuple[str, ...]]:
-    """Of each number of backbones the best: by the geometric mean of what an expert on each says out of fold."""
-    said = {
-        name: lesson.expert(EXPERT, [one for one in lesson.table.names if backbone_of(one) == name]).out_of_fold_
-        for name in costs
-    }
-    known = np.isfinite(np.stack(list(said.values()))).all(axis=(0, 2)) & (lesson.weights > 0)
-
-    def lacking(names: tuple[str, ...]) -> float:
-        mean = np.mean([said[name][known] for name in names], axis=0)
-        mean -= np.logaddexp.reduce(mean, axis=1, keepdims=True)
-        return log_loss(mean, lesson.labels[known], lesson.weights[known])
-
-    return [min(combinations(costs, size), key=lacking) for size in range(1, len(costs))]
+    """Of each number of backbones the best, by what experts on each know together of left-out photos."""
+    together = Together(
+        lesson, {name: [one for one in lesson.table.names if backbone_of(one) == name] for name in costs}
+    )
+    return [min(combinations(costs, size), key=together.lacking) for size in range(1, len(costs))]
 
 
 def text(runs: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> str:
@@ -175,21 +166,23 @@ def static(runs: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
     for size in range(sizes):
         cells = []
         for some in runs.values():
-            ones = [list(run["always"].values())[size] for run in some]
-            rival = [at_cost(run["within"], one["cost"]) for run, one in zip(some, ones, strict=True)]
-            cells += [
-                f"{100 * np.mean([one['cost'] for one in ones]):.1f}",
-                spread([one["accuracy"] for one in ones]),
-                spread(rival),
+            pairs = [
+                (one, at_cost(run["within"], one["cost"]))
+                for run in some
+                for one in [list(run["always"].values())[size]]
             ]
+            cells.append(f"{100 * np.mean([one['cost'] for one, _ in pairs]):.1f}")
+            cells.append(spread([one["accuracy"] for one, _ in pairs]))
+            cells.append(spread([rival for _, rival in pairs]) if all(rival for _, rival in pairs) else "")
         rows.append([f"{size + 1}", *cells])
     return rows
 
 
 def at_cost(within: dict[str, dict[str, float]], cost: float) -> float:
-    """Accuracy of the cascade at a cost: on the line between the two budgets around it."""
-    points = sorted((one["cost"], one["accuracy"]) for one in within.values())
-    return float(np.interp(cost, *zip(*points, strict=True)))
+    """Accuracy of the cascade with the largest budget that cost no more than this; 0 where all cost more."""
+    return max(
+        (one["cost"], one["accuracy"]) for one in [{"cost": 0, "accuracy": 0}, *within.values()] if one["cost"] <= cost
+    )[1]
 
 
 if __name__ == "__main__":

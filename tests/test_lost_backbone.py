@@ -1,5 +1,8 @@
 """A backbone that cannot look at serving time: the answer is less sure, says so, and is not refused."""
 
+import dataclasses
+import hashlib
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -10,7 +13,8 @@ import pytest
 from manyeyes import ManyEyesClassifier
 from manyeyes.asking import LostBackboneWarning
 from manyeyes.backbones.backbone import Backbone
-from manyeyes.errors import EngineError, LackingBackboneError, ManyEyesError
+from manyeyes.backbones.zoo import read_zoo
+from manyeyes.errors import BundleError, ChecksumError, EngineError, LackingBackboneError, ManyEyesError
 from manyeyes.predictions import predictions
 
 from .cli.conftest import run  # noqa: F401
@@ -75,7 +79,7 @@ def test_when_none_can_look_the_first_says_why(world, zoo, remove):
 def test_a_fusion_that_sees_all_side_by_side_says_that_it_cannot(world, zoo, remove):
     model = fit(world, zoo, fusion="concat+ridge")
     remove(0)
-    with pytest.raises(LackingBackboneError, match=r"ConcatRidge can say nothing without tint"):
+    with pytest.raises(LackingBackboneError, match=r"ConcatRidge can say nothing without tint: .*tint"):
         model.predict(world.paths)
 
 
@@ -100,3 +104,26 @@ def test_the_command_says_it(world, zoo, remove, tmp_path, run):  # noqa: F811
     assert done.status == 0
     assert done.err.startswith("note: edges cannot look, and answers go by the other backbones: ")
     assert done.out.count("apple") >= 2
+
+
+def test_weights_that_are_not_what_they_should_be_are_refused(world, zoo, tmp_path, monkeypatch):
+    cards = []
+    for card in read_zoo(zoo):
+        folder = tmp_path / f"{card.name} card"
+        folder.mkdir()
+        pinned = dataclasses.replace(card, sha256=hashlib.sha256(Path(card.where).read_bytes()).hexdigest())
+        (folder / "card.json").write_text(json.dumps(pinned.to_dict()))
+        cards.append(f"local:{folder}")
+    model = fit(world, ",".join(cards))
+    monkeypatch.setenv("MANYEYES_HOME", str(tmp_path / "another home"))
+    with Path(read_zoo(zoo)[1].where).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises((ChecksumError, BundleError)):
+        model.predict(world.paths)
+
+
+def test_a_csv_tells_what_is_lost(world, zoo, remove, tmp_path, run):  # noqa: F811
+    fit(world, zoo).save(tmp_path / "model")
+    remove(1)
+    head, first, *_ = run("predict", tmp_path / "model", "--csv", "--quiet", *world.paths[:2]).out.splitlines()
+    assert dict(zip(head.split(","), first.split(","), strict=True))["lost"] == "edges"

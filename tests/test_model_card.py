@@ -43,6 +43,8 @@ def model():
         gate="cnn32",
         label_space=None,
         is_adapted=False,
+        fusion_=None,
+        budget=None,
         facts_=facts,
     )
 

@@ -10,13 +10,11 @@ import numpy.typing as npt
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.errors import (
     CardError,
-    ChecksumError,
     EngineError,
     FetchError,
+    LackingBackboneError,
     MissingExtraError,
     OfflineError,
-    PhotoSourceError,
-    UnsafeArchiveError,
 )
 from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import Extraction
@@ -26,10 +24,10 @@ from manyeyes.fusion.fusion import Fusion
 from manyeyes.images import Rejected
 
 Index = npt.NDArray[np.int64]
-# Why a backbone cannot look, though others may.
-FAILURES = (CardError, ChecksumError, EngineError, FetchError, MissingExtraError, OfflineError, UnsafeArchiveError)
+# Why a backbone cannot look, though others may. Weights that are not what they should be are another matter.
+FAILURES = (CardError, EngineError, FetchError, MissingExtraError, OfflineError)
 # Photos that a cascade is asked about at once, and bytes of their pixels that are kept for its later stages.
-PART, ROOM = 4096, 2 * 2**30
+PART, ROOM = 4096, 2**30
 Looking = Callable[[Sequence[str], Sequence[Backbone], Darkroom | None], Extraction]
 
 
@@ -70,9 +68,11 @@ def ask_as_can(
     lost = dict(lost)
     while True:
         able = [one for one in backbones if one.card.name not in lost]
-        left = fusion.without({name for name in fusion.blocks_ if backbone_of(name) in lost})
         try:
+            left = fusion.without({name for name in fusion.blocks_ if backbone_of(name) in lost})
             asked = _ask(left, able, paths, look)
+        except LackingBackboneError as lacking:
+            raise LackingBackboneError(f"{lacking}: {'; '.join(map(str, lost.values()))}") from None
         except FAILURES:
             broken = {one.card.name: error for one in able if (error := _what_breaks(one))}
             if not broken or len(broken) == len(able):
@@ -104,22 +104,22 @@ def _ask(fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], lo
 
 
 def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequence[str], look: Looking) -> Asked:
-    darkroom = Darkroom(ROOM)
+    darkroom = Darkroom(ROOM if len(cascade.stages_) > 1 else 0)
     first = look(paths, [backbones[cascade.order_[0]]], darkroom)
-    good = [path for path, is_good in zip(paths, first.is_good, strict=True) if is_good]
+    good = np.array(paths, object)[first.is_good]
     asked = Answer(np.arange(len(good)), cascade.stages_[0], first.table)
     answers = []
 
-    def further(number: int, rows: Index) -> FeatureTable:
+    def further(number: int, rows: Index) -> tuple[Index, FeatureTable]:
         nonlocal asked
         if number:
+            darkroom.forget_all_but({first.photos[row] for row in rows})
+            more = look(good[rows].tolist(), [backbones[cascade.order_[number]]], darkroom)
+            rows = rows[more.is_good]  # of a file that is gone by now there is the answer so far
             stays = np.isin(asked.rows, rows)
             answers.append(Answer(asked.rows[~stays], asked.fusion, asked.table[~stays]))
-            more = look([good[row] for row in rows], [backbones[cascade.order_[number]]], darkroom)
-            if more.rejected:
-                raise PhotoSourceError(f"{more.rejected[0].path} could be read, and then no more: try again")
             asked = Answer(rows, cascade.stages_[number], asked.table[stays].beside(more.table))
-        return asked.table
+        return rows, asked.table
 
     log_proba = cascade.run(len(good), further).log_proba
     answers = [one for one in (*answers, asked) if len(one.rows)]

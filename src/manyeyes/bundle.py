@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
 
 FORMAT = "manyeyes-bundle"
-VERSION = 1
+VERSION = 2
 CONFIG, TENSORS, README = "config.json", "model.safetensors", "README.md"
 # A folder, in bundles whose backbones were adapted.
 BACKBONES = "backbones"
@@ -42,9 +42,10 @@ SCRATCH = ".manyeyes-writing-"
 REJECTED = "rejected.csv"
 
 
-def save(model: "ManyEyesClassifier", folder: Path) -> None:
+def save(model: "ManyEyesClassifier", folder: Path, same_photos: bool = False) -> None:
     """Write ``model`` to ``folder``, whole or not at all; an older bundle there is replaced.
 
+    With ``same_photos`` it was fitted to those of the older one, whose list of unreadable ones stays.
     Raises BundleError when the folder holds anything but a bundle, or cannot be written.
     """
     folder = folder.resolve()
@@ -76,6 +77,8 @@ def save(model: "ManyEyesClassifier", folder: Path) -> None:
             (made / README).write_text(model_card(model), encoding="utf-8")
             # safetensors makes its file for the owner's eyes only; a bundle is there to be shared.
             (made / TENSORS).chmod((made / README).stat().st_mode)
+            if same_photos and (folder / REJECTED).exists():
+                shutil.copyfile(folder / REJECTED, made / REJECTED)
             _put_in_place(made, folder)
     # On a disk that is full or read-only, safetensors raises an error of its own.
     except (OSError, SafetensorError) as error:

@@ -337,12 +337,22 @@ class ManyEyesClassifier(PhotoClassifier):
 
     def _check_budget(self, cards: Sequence[Card]) -> None:
         assert self.budget is not None
-        Budget(self.budget, self.budget_unit)
+        budget = Budget(self.budget, self.budget_unit)
         if self.is_joint:
             raise ChoiceError("what is trained all at once is asked all at once: leave out the budget")
         if self.budget_unit != "ms" and (unknown := [card.name for card in cards if not card.macs]):
             raise ChoiceError(
                 f"the card of {', '.join(unknown)} does not tell its MACs: write them there, or give a budget in ms"
+            )
+        if self.budget_unit == "ms":
+            return
+        if self.adapt_size is not None:
+            raise ChoiceError("cards tell the MACs of photos of their own size: with adapt_size, give a budget in ms")
+        costs = {card.name: 1e9 * float(card.macs or 0) for card in cards}
+        if (least := min(costs.values()) / sum(costs.values())) > budget.share(costs) * (1 + 1e-9):
+            raise ChoiceError(
+                f"a budget of {budget.share(costs):.1%} of what all backbones take is too small: the cheapest takes "
+                f"{least:.1%}"
             )
 
     def _make_fusion(self, cards: Sequence[Card]) -> Fusion:

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+from manyeyes.fusion.cascade import Cascade
 from manyeyes.images.photo import readable
 from manyeyes.label_space.vectors import PACKAGES
 from manyeyes.version import __version__
@@ -22,11 +23,13 @@ def model_card(model: "ManyEyesClassifier") -> str:
         + f". Written by manyeyes {__version__}.",
         "```python\nfrom manyeyes import ManyEyesClassifier\n\n"
         'model = ManyEyesClassifier.load("path/to/this/folder")\nmodel.predict_proba(["photo.jpg"])\n```',
+        *_budget(model),
         "## Classes",
         _classes(facts),
     ]
     if facts.get("results"):
-        parts += ["## Results", facts["protocol"], _results(facts["results"])]
+        whole = "" if model.budget is None else " All of these ask all backbones about every photo."
+        parts += ["## Results", facts["protocol"] + whole, _results(facts["results"])]
     if held := facts.get("held"):
         photos, accuracy = held
         parts.append(f"Right on {accuracy:.1%} of the {photos} photos that its training was stopped by.")
@@ -43,6 +46,19 @@ def model_card(model: "ManyEyesClassifier") -> str:
             f"licence {package.licence}.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _budget(model: "ManyEyesClassifier") -> list[str]:
+    """In which order backbones are asked, and what that comes to, where they are asked in turn."""
+    fusion = model.fusion_
+    if not isinstance(fusion, Cascade):
+        return []
+    spent = fusion.expected()
+    return [
+        f"The backbones are asked in turn until the answer is sure: {', '.join(map(_cell, fusion.order_))}. On its "
+        f"training photos, by what had not seen them, that takes {spent.cost:.1%} of what all of them take, and "
+        f"{spent.accuracy:.1%} are right (by all: {spent.accuracy_of_all:.1%})."
+    ]
 
 
 def _whereabouts(model: "ManyEyesClassifier") -> str:

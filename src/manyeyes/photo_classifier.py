@@ -18,6 +18,7 @@ from manyeyes.errors import BundleError
 from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import Extraction, extract
 from manyeyes.features.store import FeatureStore
+from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.home import network_off
@@ -127,6 +128,8 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """How much each backbone counts for each photo: (n, K), columns as ``cards_``. Of the fusion "mixture" only."""
         self._fitted_classes()
         fusion = self.fusion_
+        if isinstance(fusion, Cascade):
+            raise AttributeError("a model with a budget has a gate after each backbone, and none for all photos")
         if not isinstance(fusion, MixtureOfExperts):
             raise AttributeError(f"the fusion {self.fusion!r} has no gate; gate weights come with fusion='mixture'")
         seen = self.look(X)

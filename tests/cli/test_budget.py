@@ -37,6 +37,8 @@ def test_fit_says_in_which_order_and_what_it_takes(run, world, zoo, tmp_path):
     assert done.status == 0, done.err
     assert "backbones are asked in turn until the answer is sure: tint, edges" in done.err
     assert ManyEyesClassifier.load(tmp_path / "model").budget == 0.6
+    assert "asked in turn until the answer is sure: tint, edges." in (tmp_path / "model" / "README.md").read_text()
+    assert "asked on the mean" in run("evaluate", tmp_path / "model", world.photos).out
 
 
 def test_only_unsure_photos_are_looked_at_by_the_second_backbone(world, model, monkeypatch):
@@ -111,8 +113,10 @@ def test_budget_shows_what_each_comes_to(run, model, world, tmp_path):
 
 def test_set_lets_the_model_go_by_another_budget(run, model, world):
     before = json.loads((model / "config.json").read_text())["tensors_sha256"]
+    (model / "rejected.csv").write_text("as it was")
     done = run("budget", model, world.photos, "--set", 1)
-    assert done.out.splitlines()[-1] == f"{model} goes by a budget of 1 from now on"
+    assert done.out.splitlines()[-1] == f"{model} goes by a budget of 1 from now on (100.0% of what all backbones take)"
+    assert (model / "rejected.csv").read_text() == "as it was"
     again = ManyEyesClassifier.load(model)
     assert (again.budget, again.fusion_.threshold_) == (1.0, np.inf)
     assert json.loads((model / "config.json").read_text())["tensors_sha256"] == before
@@ -120,9 +124,19 @@ def test_set_lets_the_model_go_by_another_budget(run, model, world):
 
 def test_what_cannot_be_is_refused(run, trained, world, zoo, model, tmp_path):
     assert "asks all backbones about every photo: fit it with --budget" in run("budget", trained, world.photos).error
-    assert "a budget of 0.01 is too small" in run("budget", model, world.photos, "--set", 0.01).error
+    assert (
+        "a budget of 1.0% of what all backbones take is too small"
+        in run("budget", model, world.photos, "--set", 0.01).error
+    )
     fit = ("fit", world.photos, "--no-compare", "-o", tmp_path / "other")
     assert "a number above 0 and up to 1, not 1.5" in run(*fit, "--zoo", zoo, "--budget", 1.5).error
+    assert "too small: the cheapest takes 20.0%" in run(*fit, "--zoo", zoo, "--budget", 0.1).error
+    assert "no figure can be written" in run("budget", model, world.photos, "--figure", model / "README.md" / "f").error
+    sized = ("--zoo", zoo, "--budget", 0.5, "--adapt", "norms", "--adapt-size", 32)
+    assert (
+        "with adapt_size, give a budget in ms" in run(*fit, *sized).error
+        or "cannot be adapted" in run(*fit, *sized).error
+    )
     assert "does not tell its MACs" in run(*fit, "--zoo", world.fast_zoo, "--budget", 0.5).error
     assert not (tmp_path / "other").exists()
 

@@ -60,9 +60,9 @@ def test_csv_is_a_regular_table(run, trained, some, explain):
     done = run("predict", trained, "--csv", *(["--explain"] if explain else []), *some)
     assert "\r" not in done.out
     rows = list(csv.reader(io.StringIO(done.out)))
-    assert {len(row) for row in rows} == {10 if explain else 4}
+    assert {len(row) for row in rows} == {11 if explain else 5}
     head, apple, broken, sea, missing = (dict(zip(rows[0], row, strict=True)) for row in rows)
-    assert list(head)[:4] == ["path", "label", "probability", "rejected"]
+    assert list(head)[:5] == ["path", "label", "probability", "rejected", "lost"]
     assert (apple["label"], apple["rejected"], sea["label"]) == ("apple", "", "sea")
     assert broken["rejected"].startswith("not an image: ")
     assert (missing["label"], missing["rejected"]) == ("", "missing: no such file")

@@ -44,7 +44,7 @@ def test_later_stages_are_asked_about_unsure_photos_only(fitted, new) -> None:
 
     def look(number, rows):
         asked[number] = set(rows.tolist())
-        return table.select(fitted.names_of_stage(number))[rows]
+        return rows, table.select(fitted.names_of_stage(number))[rows]
 
     run = fitted.run(len(table), look)
     assert asked[0] == set(range(len(table)))
@@ -57,12 +57,10 @@ def test_later_stages_are_asked_about_unsure_photos_only(fitted, new) -> None:
 
 def test_costs_are_within_the_budget_on_photos_like_those_it_learnt_from(fitted, new) -> None:
     table, _ = new
-    costs = fitted.costs_so_far()
     spent = []
     for budget in (0.3, 0.5, 0.8):
         fitted.spend(budget)
-        stages = fitted.run(len(table), lambda number, rows: table.select(fitted.names_of_stage(number))[rows]).stages
-        spent.append(costs[stages].mean() / costs[-1])
+        spent.append(fitted.spent_on(table)[0])
         assert spent[-1] <= budget + 0.1
     fitted.spend(0.5)
     assert spent == sorted(spent)
@@ -89,7 +87,7 @@ def test_one_backbone_is_asked_always(clouds) -> None:
 
 
 def test_too_small_a_budget_is_refused(fitted) -> None:
-    with pytest.raises(ChoiceError, match=r"a budget of 0.01 is too small: the first backbone takes"):
+    with pytest.raises(ChoiceError, match=r"a budget of 1.0% of what all backbones take is too small: the first takes"):
         fitted.spend(0.01)
 
 
@@ -123,3 +121,36 @@ def test_a_higher_threshold_never_costs_less(seed: int, stages: int) -> None:
     budget = random.uniform(found.costs[0], 1)
     stopped = stops(np.exp(said.max(axis=2)), found.threshold(budget))
     assert costs[stopped].mean() / costs[-1] <= budget + 1e-9
+
+
+def test_a_photo_that_can_no_longer_be_looked_at_keeps_its_answer(fitted, new) -> None:
+    table, _ = new
+    fitted.spend(1.0)
+    gone = {3, 7}
+
+    def look(number, rows):
+        rows = np.array([row for row in rows if number == 0 or row not in gone])
+        return rows, table.select(fitted.names_of_stage(number))[rows]
+
+    run = fitted.run(len(table), look)
+    fitted.spend(0.5)
+    assert run.stages[[3, 7]].tolist() == [0, 0]
+    np.testing.assert_array_equal(run.log_proba[[3, 7]], fitted.stages_[0].predict_log_proba(table)[[3, 7]])
+
+
+def test_a_backbone_that_only_knows_how_many_there_are_is_not_asked_first(clouds) -> None:
+    table, labels = clouds(200, 2, apart=(0.0, 2.0), p=[0.94, 0.06])
+    assert Cascade(Auto(), {"a": 1.0, "b": 5.0}).fit(table, labels).order_ == ["b", "a"]
+
+
+def test_the_first_backbone_is_within_the_budget(clouds) -> None:
+    table, labels = clouds(120, apart=(0.3, 1.5, 1.5))
+    assert Cascade(Auto(), {"a": 1.0, "b": 4.0, "c": 5.0}, 0.2).fit(table, labels).order_[0] == "a"
+
+
+def test_its_stages_are_as_it_is_set(clouds) -> None:
+    table, labels = clouds(90)
+    cascade = Cascade(Auto(), COSTS).set_params(whole__class_weight="balanced", whole__random_state=4)
+    assert {stage.class_weight for stage in cascade.fit(table, labels).stages_} == {"balanced"}
+    with pytest.raises(ChoiceError, match=r"nobody says what c costs"):
+        Cascade(Auto(), {"a": 1.0, "b": 1.0}).fit(table, labels)

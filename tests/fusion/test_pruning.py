@@ -28,9 +28,17 @@ def test_what_is_cheap_comes_first_and_the_budget_is_kept(clouds):
     assert all(one.gain > 0 for one in chosen)
 
 
-def test_one_is_chosen_whatever_the_budget(clouds):
+def test_the_cheapest_is_chosen_where_all_cost_too_much(clouds):
     table, labels = clouds(60)
-    assert len(choose_backbones(table, labels, COSTS, 0.0)) == 1
+    costs = {"a": 3.0, "b": 2.0, "c": 4.0}
+    assert [one.backbone for one in choose_backbones(table, labels, costs, 1.0)] == ["b"]
+
+
+def test_a_cheap_copy_does_not_hide_who_tells_something_new(clouds):
+    table, labels = clouds(150, apart=(1.0, 1.0))
+    three = FeatureTable({"a": table.blocks["a"], "copy": table.blocks["a"].copy(), "b": table.blocks["b"]})
+    costs = {"a": 1.0, "copy": 1e-6, "b": 1e6}
+    assert [one.backbone for one in choose_backbones(three, labels, costs, 1e9)][-1] == "b"
 
 
 def test_taps_of_a_backbone_join_together(clouds):

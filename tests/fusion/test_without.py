@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from manyeyes.errors import LackingBackboneError
 from manyeyes.features.table import FeatureTable
@@ -60,10 +61,11 @@ def test_nothing_is_lost_and_all_is_lost(clouds):
 def test_a_gate_weighs_those_that_are_left_against_each_other_as_before(gate, labelled):
     table, labels = labelled(90)
     model = MixtureOfExperts(gate=gate, expert="kernel-ridge").fit(table, labels)
+    torch.manual_seed(0)
     for parameter in model.gate_.parameters():
-        parameter.data += 0.2 * np.random.default_rng(0).normal()
-        parameter.data *= 1 + parameter.data.abs()
+        parameter.data += 0.3 * torch.randn_like(parameter)
     whole = model.gate_weights(table)
+    assert gate == "uniform" or np.ptp(whole, axis=1).mean() > 0.05
     left = model.without({"b"})
     own = whole[:, [0, 2]]
     np.testing.assert_allclose(
@@ -106,6 +108,24 @@ def test_stages_that_see_all_side_by_side_end_before_the_lost(clouds):
     table, labels = clouds(120, apart=(0.8, 0.8, 1.2))
     cascade = Cascade(FUSIONS["concat+ridge"](), {"a": 1.0, "b": 1.0, "c": 5.0}, 0.5).fit(table, labels)
     first, second, _ = cascade.order_
-    assert cascade.without({second}).order_ == [first]
+    left = cascade.without({second})
+    assert (left.order_, left.blocks_) == ([first], [first])
+    assert left.predict(table.select([first])).shape == (120,)
     with pytest.raises(LackingBackboneError, match=f"Cascade can say nothing without {first}"):
         cascade.without({first})
+
+
+def test_evidence_does_without_what_it_did_not_select(clouds):
+    table, labels = clouds(120, apart=(1.5, 0.0, 1.5))
+    model = fitted("evidence", table, labels)
+    assert "b" not in model.evidence_
+    assert model.without({"b"}).predict(table.select(["a", "c"])).tolist() == model.predict(table).tolist()
+
+
+def test_what_is_left_goes_by_the_budget_that_is_set(clouds):
+    table, labels = clouds(120, apart=(0.8, 0.8, 1.2))
+    cascade = Cascade(Auto(), {"a": 1.0, "b": 1.0, "c": 5.0}, 0.5).fit(table, labels)
+    lost = {cascade.order_[1]}
+    assert cascade.without(lost) is cascade.without(lost)
+    cascade.without(lost)
+    assert cascade.spend(1.0).without(lost).threshold_ == np.inf

@@ -1,6 +1,8 @@
 """``manyeyes adapt --method supernet``: a smaller network inside the backbone, found and trained for photos."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,6 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     from manyeyes.errors import ChoiceError
     from manyeyes.home import cache_home
     from manyeyes.images.photo import readable
-    from manyeyes.writing import folder_whole
 
     if len(sources) > 1:
         raise ChoiceError("a smaller network is found for one folder of photos")
@@ -61,7 +62,7 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
         "recipe": recipe.to_dict(),
     }
     shown = shown_search(found, finding.budget)
-    with folder_whole(output) as folder:
+    with _whole(output) as folder:
         made = write_folded(found.bank, read.course.name, found.card, folder)
         write_search(found, facts, folder)
         placed = dataclasses.replace(made, source=f"{made.scheme}:{output.resolve() / Path(made.where).name}")
@@ -72,6 +73,18 @@ def adapt_supernet(sources: list[str], output: Path, plan: "Plan", recipe: "Reci
     typer.echo(search_text(shown, output, is_drawn))
     say_score(found.bank, dataclasses.replace(read, course=found.course))
     typer.echo(f"the path is local:{output}, with {made.dimension:,} features")
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    from manyeyes.errors import AdaptError
+    from manyeyes.writing import folder_whole
+
+    try:
+        with folder_whole(output) as folder:
+            yield folder
+    except OSError as error:
+        raise AdaptError(f"{output} cannot be written: {error.strerror or error}") from None
 
 
 def _write_domain(

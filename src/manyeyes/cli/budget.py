@@ -27,7 +27,7 @@ def budget(
         Path | None, typer.Option("--figure", help="Draw accuracy against cost there, as SVG and PNG.")
     ] = None,
     chosen: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--set",
             help="Let the model go by this budget from now on, in its own unit; nothing is trained.",
@@ -45,9 +45,11 @@ def budget(
     Budgets are shares of what all backbones take; how sure an answer must be for each was learnt from the training
     photos.
     """
+    from manyeyes.bundle import check_free, save
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.cli.evaluate import look_at_labelled
     from manyeyes.errors import ChoiceError
+    from manyeyes.fusion.budget import Budget
     from manyeyes.fusion.cascade import Cascade
     from manyeyes.study.budget import study_budget
 
@@ -55,16 +57,21 @@ def budget(
     cascade = loaded.fusion_
     if not isinstance(cascade, Cascade):
         raise ChoiceError(f"{model} asks all backbones about every photo: fit it with --budget to let it ask fewer")
+    if figure is not None:
+        _check_figure(figure)
     if chosen is not None:
-        loaded.spend(chosen)
+        check_free(model)
+        loaded.spend(Budget.read(chosen, loaded.budget_unit).number)
     seen, labels = look_at_labelled(loaded, photos)
     study = study_budget(cascade, seen.table, labels)
     _show(study, len(labels))
     if figure is not None:
         _draw(study, Path(photos).name, figure)
     if chosen is not None:
-        loaded.save(model)
-        typer.echo(f"{model} goes by a budget of {chosen:g} from now on")
+        save(loaded, model, same_photos=True)
+        typer.echo(
+            f"{model} goes by a budget of {chosen} from now on ({cascade.budget:.1%} of what all backbones take)"
+        )
 
 
 def _show(study: "BudgetStudy", photos: int) -> None:
@@ -89,13 +96,23 @@ def _show(study: "BudgetStudy", photos: int) -> None:
     out.print(table)
 
 
-def _draw(study: "BudgetStudy", photos: str, figure: Path) -> None:
-    from manyeyes.errors import MissingExtraError
+def _check_figure(figure: Path) -> None:
+    """Raise what is wrong before all photos are looked at."""
+    from manyeyes.errors import MissingExtraError, StudyError
+    from manyeyes.writing import try_writing
 
     try:
-        from manyeyes.study.figures.frontier import draw_frontier
+        import manyeyes.study.figures.frontier  # noqa: F401
     except ImportError:
         raise MissingExtraError("--figure needs matplotlib: pip install 'manyeyes[study]'") from None
+    try:
+        try_writing(figure)
+    except OSError as error:
+        raise StudyError(f"no figure can be written to {figure}: {error.strerror}") from None
+
+
+def _draw(study: "BudgetStudy", photos: str, figure: Path) -> None:
+    from manyeyes.study.figures.frontier import draw_frontier
     from manyeyes.study.figures.style import house_style, save
 
     with house_style():

@@ -54,10 +54,12 @@ def choose(
 
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.cli.compared import rows_of
     from manyeyes.fusion.pruning import choose_backbones
     from manyeyes.images import check_rejected, read_photos
 
     found = read_photos(photos)
+    found = found.select(rows_of(found)[0])  # no photo to judge by chooses
     found.require_classes(2)
     looking = ManyEyesClassifier(
         zoo=zoo,
@@ -82,6 +84,19 @@ def choose(
         return
     console.print(f"{len(seen.table):,} photos looked at by {len(costs)} backbones", soft_wrap=True)
     _show(chosen, costs)
+    typer.echo(f"--zoo {','.join(words_of(zoo)[one.backbone] for one in chosen)}")
+
+
+def words_of(zoo: str) -> dict[str, str]:
+    """How each backbone of a zoo is called by itself: by its name, or, where only the user knows it, by the word that
+    named it here."""
+    from manyeyes.backbones.zoo import known_cards, read_zoo
+
+    words = {}
+    for word in zoo.split(","):
+        for card in read_zoo(word) if word.strip() else ():
+            words[card.name] = card.name if known_cards().get(card.name) == card else word.strip()
+    return words
 
 
 def _evenly(labels: tuple[str, ...], count: int, seed: int) -> "list[int]":
@@ -111,8 +126,8 @@ def _show(chosen: "list[Choice]", costs: dict[str, float]) -> None:
             f"{1e3 * one.gain / one.cost:.2f}",
             f"{100 * spent / sum(costs.values()):.0f}",
         )
-    for name in costs.keys() - {one.backbone for one in chosen}:
-        table.add_row(name, f"{costs[name]:.1f}", "", "", "", style="dim")
+    for name in costs:
+        if name not in {one.backbone for one in chosen}:
+            table.add_row(name, f"{costs[name]:.1f}", "", "", "", style="dim")
     out.print(table)
     out.print("gain: of the evidence, in nats a photo and class", style="dim")
-    typer.echo(f"--zoo {','.join(one.backbone for one in chosen)}")

@@ -45,6 +45,7 @@ def evaluate(
     import numpy as np
 
     from manyeyes.classifier import ManyEyesClassifier
+    from manyeyes.fusion.cascade import Cascade
     from manyeyes.images.photo import readable
     from manyeyes.study.metrics import score
 
@@ -66,6 +67,9 @@ def evaluate(
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
         _show(rows, confusion, [readable(name) for name in names])
+        if isinstance(loaded.fusion_, Cascade):
+            cost, asked = loaded.fusion_.spent_on(seen.table)
+            typer.echo(f"within its budget: {cost:.1%} of what all backbones take, {asked:.1f} asked on the mean")
 
 
 def look_at_labelled(

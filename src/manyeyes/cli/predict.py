@@ -83,14 +83,14 @@ def _write_csv(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
     backbones = list(voters) if explain else []
     writer = csv.writer(sys.stdout, lineterminator="\n")
     columns = [f"{name} {what}" for name in backbones for what in ("weight", "label", "probability")]
-    writer.writerow(["path", "label", "probability", "rejected", *columns])
+    writer.writerow(["path", "label", "probability", "rejected", "lost", *columns])
     for one in outcomes:
         if isinstance(one, Prediction):
             cast = {vote.backbone: vote for vote in one.votes}
             votes = [cell for name in backbones for cell in _cells(cast.get(name))]
-            writer.writerow([one.path, one.label, one.probability, "", *votes])
+            writer.writerow([one.path, one.label, one.probability, "", " ".join(one.lost), *votes])
         else:
-            writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}", *("" for _ in columns)])
+            writer.writerow([one.path, "", "", f"{one.reason}: {one.detail}", "", *("" for _ in columns)])
 
 
 def _cells(vote: "Vote | None") -> tuple[object, ...]:

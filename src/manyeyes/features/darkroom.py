@@ -1,6 +1,7 @@
 """Where files become pixels; what several looks in a row want may be kept from one to the next."""
 
 import hashlib
+from collections.abc import Set
 from threading import Lock
 
 from manyeyes.images import Reason, Rejected, decode, read_bytes
@@ -31,8 +32,8 @@ class Darkroom:
 
     def develop(self, sha256: str, path: str) -> Pixels | Rejected:
         """The pixels of a file that had this hash: (H, W, 3); or why it has none."""
-        if sha256 in self._developed:
-            return self._developed[sha256]
+        if (kept := self._developed.get(sha256)) is not None:
+            return kept
         data = read_bytes(path)
         if isinstance(data, Rejected):
             return data
@@ -43,8 +44,14 @@ class Darkroom:
             self._keep(sha256, image)
         return image
 
+    def forget_all_but(self, wanted: Set[str]) -> None:
+        """Keep no pixels but those of the photos with these hashes."""
+        with self._lock:
+            for sha256 in self._developed.keys() - wanted:
+                self._left += self._developed.pop(sha256).nbytes
+
     def _keep(self, sha256: str, image: Pixels) -> None:
         with self._lock:
-            if image.nbytes <= self._left:
+            if image.nbytes <= self._left and sha256 not in self._developed:
                 self._left -= image.nbytes
                 self._developed[sha256] = image

@@ -32,6 +32,16 @@ class Budget:
             raise ChoiceError(f"a budget is a number above 0{most}, not {self.number:g}")
 
     @classmethod
+    def read(cls, text: str, unit: Unit) -> Self:
+        """As people write it in a unit: ``0.2``, ``500M``, ``12``. Raises ChoiceError for anything else."""
+        if unit == "macs":
+            return cls.of_macs(text)
+        try:
+            return cls(float(text), unit)
+        except ValueError:
+            raise ChoiceError(f"a budget is a number here, not {text!r}") from None
+
+    @classmethod
     def of_macs(cls, text: str) -> Self:
         """``500M`` or ``1.2G``. Raises ChoiceError for anything else.
 

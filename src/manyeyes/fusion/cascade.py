@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.errors import ChoiceError, LackingBackboneError
-from manyeyes.experts import FloatArray
+from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.fusion import Fusion
@@ -24,8 +24,8 @@ from manyeyes.fusion.order import learn_order
 Index = npt.NDArray[np.int64]
 # Thresholds that are tried.
 STEPS = 201
-# What the first so many stages look at, of photos by their numbers.
-Look = Callable[[int, Index], FeatureTable]
+# By the number of a stage, and photos by theirs: those that could be looked at, and what the stage sees of them.
+Look = Callable[[int, Index], tuple[Index, FeatureTable]]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Frontier:
 
     @classmethod
     def of(cls, said: FloatArray, labels: Index, costs: FloatArray, weights: FloatArray | None = None) -> Self:
-        """From what each stage says, log-probabilities (n, S, C), of photos that are of these classes (n,) and count so
-        much; ``costs`` (S,) are those of going as far as each stage."""
+        """From what each stage says, log-probabilities (n, S, C), of photos that are of these classes, (n,), and count
+        so much for the accuracy; ``costs`` (S,) are those of going as far as each stage."""
         sure, right = np.exp(said.max(axis=2)), said.argmax(axis=2) == labels[:, None]
         if sure.shape[1] == 1:
             return cls(np.array([np.inf]), np.ones(1), np.average(right, axis=0, weights=weights))
@@ -49,7 +49,7 @@ class Frontier:
         stopped = [stops(sure, threshold) for threshold in thresholds]
         return cls(
             thresholds,
-            np.array([np.average(costs[stage], weights=weights) for stage in stopped]) / costs[-1],
+            np.array([costs[stage].mean() for stage in stopped]) / costs[-1],
             np.array([np.average(right[rows, stage], weights=weights) for stage in stopped]),
         )
 
@@ -62,7 +62,7 @@ class Frontier:
         within = self.allows(budget)
         if not within.any():
             raise ChoiceError(
-                f"a budget of {budget:g} is too small: the first backbone takes {self.costs[0]:.2g} of what all take"
+                f"a budget of {budget:.1%} of what all backbones take is too small: the first takes {self.costs[0]:.1%}"
             )
         return float(self.thresholds[within][-1])
 
@@ -117,19 +117,33 @@ class Cascade(Fusion):
         self.whole = whole
         self.costs = costs
         self.budget = budget
-        self.taps = whole.taps
-        self.class_weight, self.random_state = whole.class_weight, whole.random_state
+
+    # As its stages have them, whatever they are set to by then.
+    @property
+    def taps(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.whole.taps
+
+    @property
+    def class_weight(self) -> ClassWeight:  # type: ignore[override]
+        return self.whole.class_weight
+
+    @property
+    def random_state(self) -> int:  # type: ignore[override]
+        return self.whole.random_state
 
     def run(self, count: int, look: Look) -> Run:
-        """Answer for so many photos; each stage is asked about those only that those before were not sure of."""
+        """Answer for so many photos; each stage is asked about those only that those before were not sure of. The first
+        must see all."""
         log_proba, stages = np.empty((count, len(self.classes_))), np.zeros(count, np.int64)
         left = np.arange(count)
         self.stages_[-1].share_with(self.stages_[:-1])
         for number, stage in enumerate(self.stages_):
             if len(left):
-                log_proba[left] = stage.predict_log_proba(look(number, left))
-                stages[left] = number
-                left = left[np.exp(log_proba[left].max(axis=1)) < self.threshold_]
+                seen, table = look(number, left)
+                if len(seen):
+                    log_proba[seen] = stage.predict_log_proba(table)
+                stages[seen] = number
+                left = seen[np.exp(log_proba[seen].max(axis=1)) < self.threshold_]
         return Run(log_proba, stages)
 
     def opinions(self, X: FeatureTable) -> dict[str, FloatArray]:
@@ -144,6 +158,7 @@ class Cascade(Fusion):
         """Go by another budget from now on. Nothing is trained. Raises ChoiceError for one too small."""
         self.threshold_ = Frontier(**self.frontier_).threshold(budget)
         self.budget = budget
+        self.__dict__.pop("_left", None)  # what is left without a backbone goes by the old one
         return self
 
     def expected(self) -> Expected:
@@ -151,6 +166,13 @@ class Cascade(Fusion):
         found = Frontier(**self.frontier_)
         at = int(np.flatnonzero(found.thresholds <= self.threshold_)[-1])
         return Expected(float(found.costs[at]), float(found.accuracies[at]), float(found.accuracies[-1]))
+
+    def spent_on(self, table: FeatureTable) -> tuple[float, float]:
+        """What photos that all backbones have looked at would have cost, as a share of what all cost, and how many
+        backbones would have been asked, on the mean."""
+        stages = stops(np.exp(self.opinions_of_stages(table).max(axis=2)), self.threshold_)
+        costs = self.costs_so_far()
+        return float(costs[stages].mean() / costs[-1]), float(1 + stages.mean())
 
     def costs_so_far(self) -> FloatArray:
         """Of going as far as each stage: (S,)."""
@@ -167,13 +189,17 @@ class Cascade(Fusion):
                 with suppress(LackingBackboneError):
                     stages[backbone] = stage.without(set(stage.blocks_) - set(self.blocks_))
         self.order_, self.stages_ = list(stages), list(stages.values())
+        if self.stages_:
+            self.blocks_, self.widths_ = self.stages_[-1].blocks_, self.stages_[-1].widths_
         return bool(stages)
 
     def _fit(self, lesson: Lesson) -> FloatArray:
         own: dict[str, list[str]] = {}
         for name in self.blocks_:
             own.setdefault(backbone_of(name), []).append(name)
-        self.order_ = learn_order(lesson, own, self.costs)
+        if unknown := own.keys() - self.costs.keys():
+            raise ChoiceError(f"nobody says what {', '.join(sorted(unknown))} costs")
+        self.order_ = learn_order(lesson, own, self.costs, self.budget)
         names = [own[backbone] for backbone in self.order_]
         prefixes = [list(chain(*names[: number + 1])) for number in range(len(names))]
         self.stages_ = self.whole.fit_nested(lesson, prefixes)
@@ -191,7 +217,9 @@ class Cascade(Fusion):
         self.out_of_fold_, self.temperature_ = honest, 1.0  # each stage is calibrated by itself
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
-        return self.run(len(table), lambda number, rows: table.select(self.names_of_stage(number))[rows]).log_proba
+        return self.run(
+            len(table), lambda number, rows: (rows, table.select(self.names_of_stage(number))[rows])
+        ).log_proba
 
 
 def stops(sure: FloatArray, threshold: float) -> Index:

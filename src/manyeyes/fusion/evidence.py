@@ -125,6 +125,9 @@ class EvidenceSelection(Fusion):
         self.coef_, self.intercept_, self.ratios_ = model.coef, model.intercept, model.ratios
         return model.left_out
 
+    def _keep_blocks(self, kept: list[int]) -> bool:
+        return set(self.evidence_) <= set(self.blocks_)
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         blocks = [unit_rows(table.blocks[name]) for name in self.evidence_]
         coefs = np.split(self.coef_, np.cumsum([block.shape[1] for block in blocks])[:-1])

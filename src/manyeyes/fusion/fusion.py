@@ -82,10 +82,18 @@ class Fusion(LogProbaClassifier):
         kept = [place for place, name in enumerate(self.blocks_) if name not in blocks]
         if len(kept) == len(self.blocks_):
             return self
+        # Remembered: what it makes when it first predicts is not made for every photo anew.
+        known: dict[tuple[int, ...], Self] = self.__dict__.setdefault("_left", {})
+        if tuple(kept) not in known:
+            known[tuple(kept)] = self._with_only(kept)
+        return known[tuple(kept)]
+
+    def _with_only(self, kept: list[int]) -> Self:
         other = copy(self)
+        del other.__dict__["_left"]
         other.blocks_, other.widths_ = [self.blocks_[k] for k in kept], [self.widths_[k] for k in kept]
         if not kept or not other._keep_blocks(kept):
-            lost = ", ".join(dict.fromkeys(backbone_of(name) for name in self.blocks_ if name in blocks))
+            lost = ", ".join(dict.fromkeys(backbone_of(name) for name in self.blocks_ if name not in other.blocks_))
             raise LackingBackboneError(f"{type(self).__name__} can say nothing without {lost}")
         other.n_features_in_ = sum(other.widths_)
         return other
@@ -192,6 +200,7 @@ class PanelFusion(Fusion):
             self._keep_experts(able)
         return bool(able)
 
+    @abstractmethod
     def _keep_experts(self, kept: list[int]) -> None:
         """Forget what is about other experts than these, by their numbers; they are all that is left on the panel."""
 

@@ -20,30 +20,29 @@ class Choice:
 
 
 def choose_backbones(table: FeatureTable, labels: Labels, costs: Mapping[str, float], budget: float) -> list[Choice]:
-    """The backbones of a table of labelled photos (n,) that are worth their costs, in the order in which they joined:
-    one at least.
+    """The backbones of a table of labelled photos (n,) that are worth their costs, in the order in which they joined.
 
-    Greedily the one that raises the evidence (:class:`manyeyes.fusion.evidence.Evidence`) most for its cost joins,
-    while it does so noticeably, and all together cost no more than ``budget``.
+    Greedily, of those that raise the evidence (:class:`manyeyes.fusion.evidence.Evidence`) noticeably, the one joins
+    that does so most for its cost, while all together cost no more than ``budget``. One joins always: the cheapest
+    where all others would cost too much.
     """
     own: dict[str, list[str]] = {}
     for name in table.names:
         own.setdefault(backbone_of(name), []).append(name)
     evidence = Evidence(table.blocks, labels)
     chosen: list[Choice] = []
+    names: list[str] = []
     with threadpool_limits(1, "blas"):
-        names: list[str] = []
         so_far, spent = evidence.of(names), 0.0
-        while left := [
-            name
-            for name in own
-            if name not in {one.backbone for one in chosen} and (not chosen or spent + costs[name] <= budget)
-        ]:
+        while True:
+            left = [name for name in own if not set(own[name]) <= set(names) and spent + costs[name] <= budget]
+            if not left and not chosen:
+                left = [min(own, key=lambda name: costs[name])]
             gains = {name: evidence.of([*names, *own[name]]) - so_far for name in left}
-            best = max(left, key=lambda name: gains[name] / costs[name])
-            if chosen and gains[best] < LEAST_GAIN:
-                break
+            worth = [name for name in left if gains[name] >= LEAST_GAIN or not chosen]
+            if not worth:
+                return chosen
+            best = max(worth, key=lambda name: gains[name] / costs[name])
             chosen.append(Choice(best, costs[best], gains[best]))
             names += own[best]
             so_far, spent = so_far + gains[best], spent + costs[best]
-    return chosen

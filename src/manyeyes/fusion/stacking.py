@@ -47,6 +47,9 @@ class Stacking(PanelFusion):
         # Its own out-of-fold outputs rest on experts that knew the rows, and would make the temperature far too sure.
         return self.second_.predict_log_proba(honest)
 
+    def _keep_experts(self, kept: list[int]) -> None:
+        pass  # a mean of fewer is a mean
+
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return self.second_.predict_log_proba(self._first_stage(self.panel_.log_proba(table)))
 

@@ -60,5 +60,5 @@ def study_budget(
             within(name if not number else f"+ {name}", np.full(len(right), number))
             for number, name in enumerate(cascade.order_)
         ),
-        within(f"{cascade.budget:g}", stops(sure, cascade.threshold_)),
+        within(f"{cascade.budget:.3g}", stops(sure, cascade.threshold_)),
     )

@@ -82,7 +82,8 @@ def run(way: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
             (mine,), photos = adapted.cards, adapted.learnt
         right = {}
         for name, cards in (("alone", (mine,)), ("right", (mine, *plain.values()))):
-            model = ManyEyesClassifier(adapt=way, gate="constant", random_state=seed)
+            zoo = ",".join((arguments.backbone, *(plain if name == "right" else ())))
+            model = ManyEyesClassifier(zoo, gate="constant", adapt=way, random_state=seed)
             # As `adapt_zoo` of the model would, which adapts all of the zoo.
             model._adapted = AdaptedZoo(cards, photos)
             model.fit_seen(model.look(paths[learnt].tolist()), labels[learnt])

@@ -73,7 +73,7 @@ def once(
         cascade = Cascade(Auto(), costs).fit_lesson(lesson)
         said, labels = cascade.opinions_of_stages(test), np.searchsorted(cascade.classes_, truth)
         total = cascade.costs_so_far()[-1]
-        sure, learnt = np.exp(said.max(axis=2)), Frontier(**cascade.frontier_)
+        sure, learnt = np.exp(said.max(axis=2)), cascade.learnt
         right, spent = said.argmax(axis=2) == labels[:, None], cascade.costs_so_far() / total
 
         def come_to(threshold: float) -> dict[str, float]:

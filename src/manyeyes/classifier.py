@@ -20,7 +20,7 @@ from manyeyes.errors import ChoiceError, PhotoSourceError
 from manyeyes.experts import EXPERTS, ClassWeight
 from manyeyes.features.extract import Extraction
 from manyeyes.fusion import FUSIONS
-from manyeyes.fusion.budget import Budget, Unit
+from manyeyes.fusion.budget import Budget, Unit, macs_of
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
@@ -251,7 +251,7 @@ class ManyEyesClassifier(PhotoClassifier):
                 raise ChoiceError("backbones that are adapted jointly keep no source labels: leave out the label space")
         fusion = self._whole_fusion()
         if self.budget is not None:
-            self._check_budget(cards)
+            self._check_budget(Budget(self.budget, self.budget_unit), cards)
         if isinstance(fusion, MixtureOfExperts):
             with network_off(self.offline):
                 fusion.check_choices()
@@ -335,33 +335,20 @@ class ManyEyesClassifier(PhotoClassifier):
             raise ChoiceError("the backbones are not adapted yet: call fit, or adapt_zoo before look and fit_seen")
         return read_zoo(self.zoo)
 
-    def _check_budget(self, cards: Sequence[Card]) -> None:
-        assert self.budget is not None
-        budget = Budget(self.budget, self.budget_unit)
+    def _check_budget(self, budget: Budget, cards: Sequence[Card]) -> None:
         if self.is_joint:
             raise ChoiceError("what is trained all at once is asked all at once: leave out the budget")
-        if self.budget_unit != "ms" and (unknown := [card.name for card in cards if not card.macs]):
-            raise ChoiceError(
-                f"the card of {', '.join(unknown)} does not tell its MACs: write them there, or give a budget in ms"
-            )
-        if self.budget_unit == "ms":
+        if budget.unit == "ms":
             return
         if self.adapt_size is not None:
             raise ChoiceError("cards tell the MACs of photos of their own size: with adapt_size, give a budget in ms")
-        costs = {card.name: 1e9 * float(card.macs or 0) for card in cards}
-        if (least := min(costs.values()) / sum(costs.values())) > budget.share(costs) * (1 + 1e-9):
-            raise ChoiceError(
-                f"a budget of {budget.share(costs):.1%} of what all backbones take is too small: the cheapest takes "
-                f"{least:.1%}"
-            )
+        budget.check(macs_of(cards))
 
     def _make_fusion(self, cards: Sequence[Card]) -> Fusion:
         whole = self._whole_fusion()
         if self.budget is None:
             return whole
-        costs = {card.name: 1e9 * float(card.macs or 0) for card in cards}
-        if self.budget_unit == "ms":
-            costs = self.milliseconds()
+        costs = self.milliseconds() if self.budget_unit == "ms" else macs_of(cards)
         return Cascade(whole, costs, Budget(self.budget, self.budget_unit).share(costs))
 
     def _whole_fusion(self) -> Fusion:

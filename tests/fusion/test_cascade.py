@@ -44,7 +44,7 @@ def test_later_stages_are_asked_about_unsure_photos_only(fitted, new) -> None:
 
     def look(number, rows):
         asked[number] = set(rows.tolist())
-        return rows, table.select(fitted.names_of_stage(number))[rows]
+        return rows, table.select(fitted.stages_[number].blocks_)[rows]
 
     run = fitted.run(len(table), look)
     assert asked[0] == set(range(len(table)))
@@ -60,7 +60,7 @@ def test_costs_are_within_the_budget_on_photos_like_those_it_learnt_from(fitted,
     spent = []
     for budget in (0.3, 0.5, 0.8):
         fitted.spend(budget)
-        spent.append(fitted.spent_on(table)[0])
+        spent.append(fitted.spent(fitted.run_on(table).stages)[0])
         assert spent[-1] <= budget + 0.1
     fitted.spend(0.5)
     assert spent == sorted(spent)
@@ -130,7 +130,7 @@ def test_a_photo_that_can_no_longer_be_looked_at_keeps_its_answer(fitted, new) -
 
     def look(number, rows):
         rows = np.array([row for row in rows if number == 0 or row not in gone])
-        return rows, table.select(fitted.names_of_stage(number))[rows]
+        return rows, table.select(fitted.stages_[number].blocks_)[rows]
 
     run = fitted.run(len(table), look)
     fitted.spend(0.5)

@@ -76,7 +76,7 @@ def read_source(source: str, card: "Card", labelled: bool, how: Reading) -> "Cou
         paths = list_photos([source])
         opened = open_photos(paths, [None] * len(paths), card.preprocessing)
         check_rejected(opened.rejected, len(paths), how.max_rejected)
-        _say_rejected(opened.rejected)
+        say_rejected(opened.rejected)
         name, every = Path(source).name, np.arange(len(opened.photos))
         photos = dataclasses.replace(opened.photos, classes=("",))
         if not len(every):
@@ -85,7 +85,7 @@ def read_source(source: str, card: "Card", labelled: bool, how: Reading) -> "Cou
     return Course(f"{name} (source)", photos, every, every[:0])
 
 
-def _say_rejected(rejected: "Sequence[Rejected]") -> None:
+def say_rejected(rejected: "Sequence[Rejected]") -> None:
     for one in rejected[:SHOWN]:
         console.print(f"  left out: {one}", soft_wrap=True)
     if len(rejected) > SHOWN:
@@ -123,7 +123,7 @@ def _read(name: str, source: str, card: "Card", how: Reading) -> ReadCourse:
     bad = len(found) - int(opened.is_good[: len(found)].sum())
     check_rejected(opened.rejected[:bad], len(found), how.max_rejected)
     check_rejected(opened.rejected[bad:], len(place), how.max_rejected)
-    _say_rejected(opened.rejected)
+    say_rejected(opened.rejected)
     good = found.select(opened.is_good[: len(found)])
     (good if good.splits is None else good.split("train")).require_classes(2)
     photos = opened.photos

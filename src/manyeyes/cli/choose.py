@@ -29,7 +29,7 @@ def choose(
     budget: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="What they may take together, as a share of what all of them take.")
     ] = 1.0,
-    sample: Annotated[int, typer.Option(min=2, help="Photos to look at, about as many of each class.")] = 300,
+    sample: Annotated[int, typer.Option(min=2, help="Photos to look at, of each class about the same share.")] = 300,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of which photos these are.")] = 0,
     as_json: AsJson = False,
     engine: EngineName = "auto",
@@ -55,6 +55,7 @@ def choose(
     from manyeyes.backbones.nets import PrecisionChoice
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.cli.compared import rows_of
+    from manyeyes.fusion.evidence import stratified
     from manyeyes.fusion.pruning import choose_backbones
     from manyeyes.images import check_rejected, read_photos
 
@@ -71,7 +72,7 @@ def choose(
         accept_undeclared_licence=accept_undeclared_licence,
     )
     looking.check_choices()
-    some = found.select(_evenly(found.labels, sample, seed))
+    some = found.select(stratified(np.unique(found.labels, return_inverse=True)[1], sample, seed))
     with waiting("timing the backbones"):
         costs = looking.milliseconds()
     seen = looking.look(some.paths)
@@ -84,10 +85,10 @@ def choose(
         return
     console.print(f"{len(seen.table):,} photos looked at by {len(costs)} backbones", soft_wrap=True)
     _show(chosen, costs)
-    typer.echo(f"--zoo {','.join(words_of(zoo)[one.backbone] for one in chosen)}")
+    typer.echo(f"--zoo {','.join(_words_of(zoo)[one.backbone] for one in chosen)}")
 
 
-def words_of(zoo: str) -> dict[str, str]:
+def _words_of(zoo: str) -> dict[str, str]:
     """How each backbone of a zoo is called by itself: by its name, or, where only the user knows it, by the word that
     named it here."""
     from manyeyes.backbones.zoo import known_cards, read_zoo
@@ -97,19 +98,6 @@ def words_of(zoo: str) -> dict[str, str]:
         for card in read_zoo(word) if word.strip() else ():
             words[card.name] = card.name if known_cards().get(card.name) == card else word.strip()
     return words
-
-
-def _evenly(labels: tuple[str, ...], count: int, seed: int) -> "list[int]":
-    """So many rows, about as many of each class, in order."""
-    import numpy as np
-
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    places: dict[str, int] = {}
-    ranks = []
-    for row in shuffled:
-        places[labels[row]] = places.get(labels[row], 0) + 1
-        ranks.append(places[labels[row]])
-    return sorted(shuffled[np.argsort(ranks, kind="stable")[:count]].tolist())
 
 
 def _show(chosen: "list[Choice]", costs: dict[str, float]) -> None:

@@ -52,7 +52,8 @@ def evaluate(
     loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
     seen, labels = look_at_labelled(loaded, photos)
     names = [str(name) for name in loaded.classes_]
-    log_proba = loaded.fusion_.predict_log_proba(seen.table)
+    run = loaded.fusion_.run_on(seen.table) if isinstance(loaded.fusion_, Cascade) else None
+    log_proba = run.log_proba if run else loaded.fusion_.predict_log_proba(seen.table)
     alone = {name: score(said, labels) for name, said in loaded.fusion_.opinions(seen.table).items()}
     rows = {**alone, f"fused ({loaded.fusion})": score(log_proba, labels)}
     confusion = np.zeros((len(names), len(names)), dtype=int)
@@ -67,8 +68,8 @@ def evaluate(
         typer.echo(json.dumps(record, indent=1, ensure_ascii=False))
     else:
         _show(rows, confusion, [readable(name) for name in names])
-        if isinstance(loaded.fusion_, Cascade):
-            cost, asked = loaded.fusion_.spent_on(seen.table)
+        if run and isinstance(loaded.fusion_, Cascade):
+            cost, asked = loaded.fusion_.spent(run.stages)
             typer.echo(f"within its budget: {cost:.1%} of what all backbones take, {asked:.1f} asked on the mean")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from manyeyes.cli.adapt_courses import say_rejected
 from manyeyes.cli.options import (
     LABELLED_PHOTOS,
     AcceptUndeclared,
@@ -245,7 +246,7 @@ def _fit_jointly(model: "ManyEyesClassifier", found: "PhotoSet") -> "tuple[Rejec
     train, test = rows_of(found)
     own = found.select(train)
     model.fit(own.paths, own.labels, own.groups)
-    _say_rejected(model.rejected_)
+    say_rejected(model.rejected_)
     _say_lost(own, set(map(str, model.classes_)))
     if "held" in model.facts_:
         held, accuracy = model.facts_["held"]
@@ -302,14 +303,7 @@ def _say_seen(seen: "Extraction") -> None:
         f"{seen.computed:,} looked at now, the others taken from the cache; {len(seen.rejected):,} could not be read",
         soft_wrap=True,
     )
-    _say_rejected(seen.rejected)
-
-
-def _say_rejected(rejected: "tuple[Rejected, ...]") -> None:
-    for one in rejected[:10]:
-        console.print(f"  left out: {one}", soft_wrap=True)
-    if len(rejected) > 10:
-        console.print(f"  … and {len(rejected) - 10} more")
+    say_rejected(seen.rejected)
 
 
 def _say_lost(found: "PhotoSet", learnt: set[str]) -> None:

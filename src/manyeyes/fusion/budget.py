@@ -1,10 +1,11 @@
 """What photos may cost, as people say it: a share of what all backbones cost, MACs, or milliseconds."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
+from manyeyes.backbones.card import Card
 from manyeyes.errors import ChoiceError
 
 Unit = Literal["share", "macs", "ms"]
@@ -53,6 +54,14 @@ class Budget:
             raise ChoiceError(f"a budget of MACs is a number such as 500M or 1.2G, not {text!r}")
         return cls(float(found[1]) * SCALES[found[2]], "macs")
 
+    def check(self, costs: Mapping[str, float]) -> None:
+        """Raise ChoiceError for a budget within which not even the cheapest backbone is."""
+        share, least = self.share(costs), min(costs.values()) / sum(costs.values())
+        if least > share * (1 + 1e-9):
+            raise ChoiceError(
+                f"a budget of {share:.1%} of what all backbones take is too small: the cheapest takes {least:.1%}"
+            )
+
     def share(self, costs: Mapping[str, float]) -> float:
         """Of what all backbones cost, in the budget's unit; 1 for a budget that is enough for all.
 
@@ -60,3 +69,13 @@ class Budget:
         0.4
         """
         return self.number if self.unit == "share" else min(self.number / sum(costs.values()), 1.0)
+
+
+def macs_of(cards: Iterable[Card]) -> dict[str, float]:
+    """For one photo of a card's own size, by name. Raises ChoiceError for a card that does not tell."""
+    macs = {card.name: 1e9 * (card.macs or 0) for card in cards}
+    if unknown := [name for name, number in macs.items() if not number]:
+        raise ChoiceError(
+            f"the card of {', '.join(unknown)} does not tell its MACs: write them there, or give a budget in ms"
+        )
+    return macs

@@ -146,6 +146,10 @@ class Cascade(Fusion):
                 left = seen[np.exp(log_proba[seen].max(axis=1)) < self.threshold_]
         return Run(log_proba, stages)
 
+    def run_on(self, table: FeatureTable) -> Run:
+        """Answer for photos that all backbones have looked at."""
+        return self.run(len(table), lambda number, rows: (rows, table.select(self.stages_[number].blocks_)[rows]))
+
     def opinions(self, X: FeatureTable) -> dict[str, FloatArray]:
         return self.stages_[-1].opinions(X)
 
@@ -156,31 +160,30 @@ class Cascade(Fusion):
 
     def spend(self, budget: float) -> Self:
         """Go by another budget from now on. Nothing is trained. Raises ChoiceError for one too small."""
-        self.threshold_ = Frontier(**self.frontier_).threshold(budget)
+        self.threshold_ = self.learnt.threshold(budget)
         self.budget = budget
         self.__dict__.pop("_left", None)  # what is left without a backbone goes by the old one
         return self
 
+    @property
+    def learnt(self) -> Frontier:
+        return Frontier(**self.frontier_)
+
     def expected(self) -> Expected:
         """What the threshold comes to on the training photos, by what had not seen them."""
-        found = Frontier(**self.frontier_)
+        found = self.learnt
         at = int(np.flatnonzero(found.thresholds <= self.threshold_)[-1])
         return Expected(float(found.costs[at]), float(found.accuracies[at]), float(found.accuracies[-1]))
 
-    def spent_on(self, table: FeatureTable) -> tuple[float, float]:
-        """What photos that all backbones have looked at would have cost, as a share of what all cost, and how many
-        backbones would have been asked, on the mean."""
-        stages = stops(np.exp(self.opinions_of_stages(table).max(axis=2)), self.threshold_)
+    def spent(self, stages: Index) -> tuple[float, float]:
+        """What it takes on the mean when these stages answer, (n,): cost, as a share of what all backbones cost, and
+        how many are asked."""
         costs = self.costs_so_far()
         return float(costs[stages].mean() / costs[-1]), float(1 + stages.mean())
 
     def costs_so_far(self) -> FloatArray:
         """Of going as far as each stage: (S,)."""
         return np.cumsum([self.costs[name] for name in self.order_])
-
-    def names_of_stage(self, number: int) -> list[str]:
-        """Of the blocks that a stage looks at."""
-        return self.stages_[number].blocks_
 
     def _keep_blocks(self, kept: list[int]) -> bool:
         stages: dict[str, Fusion] = {}
@@ -217,9 +220,7 @@ class Cascade(Fusion):
         self.out_of_fold_, self.temperature_ = honest, 1.0  # each stage is calibrated by itself
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
-        return self.run(
-            len(table), lambda number, rows: (rows, table.select(self.names_of_stage(number))[rows])
-        ).log_proba
+        return self.run_on(table).log_proba
 
 
 def stops(sure: FloatArray, threshold: float) -> Index:

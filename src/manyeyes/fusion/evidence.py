@@ -59,7 +59,7 @@ class Evidence:
         rows: int = ROWS,
         random_state: int = 0,
     ) -> None:
-        taken = _stratified(np.unique(labels, return_inverse=True)[1], rows, random_state)
+        taken = stratified(np.unique(labels, return_inverse=True)[1], rows, random_state)
         part = np.ones(len(taken)) if weights is None else weights[taken]
         self._targets = centred(one_against_rest(labels[taken]), part)
         self._grams = {name: _gram(block[taken], part) for name, block in blocks.items()}
@@ -159,7 +159,7 @@ def _gram(block: npt.NDArray[Any], weights: FloatArray) -> Rows:
     return gram
 
 
-def _stratified(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+def stratified(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
     """At most ``count`` rows at random, about the same share of each class, and at least one where that is possible."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.cascade import Cascade, Frontier, stops
+from manyeyes.fusion.cascade import Cascade, stops
 
 # Shares of what all backbones cost.
 BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -43,12 +43,12 @@ def study_budget(
     """
     said = cascade.opinions_of_stages(table)
     sure, right = np.exp(said.max(axis=2)), said.argmax(axis=2) == labels[:, None]
-    costs = cascade.costs_so_far() / cascade.costs_so_far()[-1]
-    learnt = Frontier(**cascade.frontier_)
+    learnt = cascade.learnt
 
     def within(name: str, stopped: npt.NDArray[np.int64]) -> Within:
         accuracy = right[np.arange(len(right)), stopped].mean()
-        return Within(name, float(costs[stopped].mean()), float(accuracy), float(1 + stopped.mean()))
+        cost, asked = cascade.spent(stopped)
+        return Within(name, cost, float(accuracy), asked)
 
     return BudgetStudy(
         tuple(

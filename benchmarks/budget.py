@@ -1,20 +1,22 @@
-"""What asking fewer backbones costs and saves: accuracy against MACs, of a cascade and of what one could always ask.
+"""What asking fewer backbones costs and saves: accuracy against MACs and time, of cascades and of fixed choices.
 
     python benchmarks/budget.py FLOWERS17 CALTECH101 TRASHNET6 HYMENOPTERA2 --zoo mirror -o docs/results/budget.md
 
-Half of each class's photos learn, half judge, both ways. Orders, thresholds and subsets are chosen by the photos that
-learn; nothing is by those that judge.
+Half of each class's photos learn, half judge, both ways. Orders, prices, gates and subsets are chosen by the photos
+that learn; nothing is by those that judge. Finished parts are kept in a folder, and a run that was stopped goes on
+there.
 """
 
 import argparse
+import json
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
-from paired import spread
-from record import keep, table
+from budget_page import draw, text
+from record import keep
 from sklearn.model_selection import StratifiedGroupKFold
 
 from manyeyes import ManyEyesClassifier
@@ -23,15 +25,34 @@ from manyeyes.experts.lesson import Lesson
 from manyeyes.features.extract import Extraction
 from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.auto import Auto
-from manyeyes.fusion.cascade import Cascade, Frontier, stops
+from manyeyes.fusion.budget import macs_of
+from manyeyes.fusion.cascade import Cascade
+from manyeyes.fusion.frontier import Frontier, Looks
+from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.order import Together
 from manyeyes.images import read_photos
 from manyeyes.threads import cores, one_thread
 
 FOLDS = 2
-BUDGETS = (0.03, 0.05, 0.07, 0.1, 0.12, 0.16, 0.2, 0.3, 0.5, 1.0)
+BUDGETS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.12, 0.16, 0.2, 0.3, 0.5, 1.0)
 # Of the photos that are right by all backbones, so many are to stay right.
-TARGETS = (0.99, 0.999, 1.0)
+TARGETS = (0.99, 0.995, 0.999)
+WAYS = ("confidence", "thumbnail", "both")
+# Always the same backbones: the best so many, and the best that cost no more than this.
+SIZES, MOST = (1, 2, 3, 4), (0.05, 0.12, 0.3)
+# A gate is trained for one budget, and moved along to the others.
+TRAINED_FOR = 0.12
+
+Costs = dict[str, float]
+
+
+class Stages(Auto):
+    """Stages that were fitted before, for cascades that differ in who decides how far to look."""
+
+    fitted: list[Fusion]
+
+    def fit_nested(self, lesson: Lesson, prefixes: Any) -> list[Fusion]:
+        return self.fitted
 
 
 def main() -> None:
@@ -39,23 +60,36 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="+")
     parser.add_argument("--zoo", default="mirror")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kept", type=Path, help="folder of finished parts")
+    parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    costs = {card.name: float(card.macs or 0) for card in read_zoo(arguments.zoo)}
+    model = ManyEyesClassifier(zoo=arguments.zoo, accept_undeclared_licence=True)
+    macs, milliseconds = macs_of(read_zoo(arguments.zoo)), model.milliseconds()
     runs: dict[str, list[dict[str, Any]]] = {}
     for folder in arguments.photos:
         found = read_photos(folder)
-        seen = ManyEyesClassifier(zoo=arguments.zoo).look(found.paths)
+        seen = model.look(found.paths)
         labels = np.array(found.select(seen.is_good).labels)
         calls = [
-            joblib.delayed(once)(seen.select(train), labels[train], seen.table[test], labels[test], costs)
+            joblib.delayed(finished)(
+                arguments.kept and arguments.kept / f"{folder.name}-{seed}-{fold}.json",
+                seen.select(train),
+                labels[train],
+                seen.table[test],
+                labels[test],
+                macs,
+            )
             for seed in range(arguments.seeds)
-            for train, test in halves(seen, labels, seed)
+            for fold, (train, test) in enumerate(halves(seen, labels, seed))
         ]
-        with joblib.parallel_config("loky", n_jobs=cores(), inner_max_num_threads=1):
+        with joblib.parallel_config("loky", n_jobs=arguments.workers, inner_max_num_threads=1):
             runs[folder.name] = joblib.Parallel()(calls)
         print(folder.name, [run["by all"] for run in runs[folder.name]], flush=True)
-    keep(arguments.output, "As few backbones as a photo needs", {"costs": costs, "runs": runs}, text(runs, arguments))
+    results = {"macs": macs, "milliseconds": milliseconds, "runs": runs}
+    keep(arguments.output, "As few backbones as a photo needs", results, text(results, arguments.zoo))
+    if arguments.output is not None:
+        draw(results, arguments.output)
 
 
 def halves(seen: Extraction, labels: np.ndarray, seed: int) -> Any:
@@ -65,124 +99,95 @@ def halves(seen: Extraction, labels: np.ndarray, seed: int) -> Any:
     )
 
 
-def once(
-    train: Extraction, y: np.ndarray, test: FeatureTable, truth: np.ndarray, costs: dict[str, float]
+def finished(
+    kept: Path | None, train: Extraction, y: np.ndarray, test: FeatureTable, truth: np.ndarray, macs: Costs
 ) -> dict[str, Any]:
+    if kept is not None and kept.exists():
+        return dict(json.loads(kept.read_text()))
+    run = once(train, y, test, truth, macs)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(run))
+    return run
+
+
+def once(train: Extraction, y: np.ndarray, test: FeatureTable, truth: np.ndarray, macs: Costs) -> dict[str, Any]:
     with one_thread():
         lesson = Lesson(train.table, y, train.together())
-        cascade = Cascade(Auto(), costs).fit_lesson(lesson)
-        said, labels = cascade.opinions_of_stages(test), np.searchsorted(cascade.classes_, truth)
-        total = cascade.costs_so_far()[-1]
-        sure, learnt = np.exp(said.max(axis=2)), cascade.learnt
-        right, spent = said.argmax(axis=2) == labels[:, None], cascade.costs_so_far() / total
+        whole, ways = Stages(), {}
+        first = Cascade(Auto(), macs).fit_lesson(lesson)
+        whole.fitted = first.stages_
+        said, labels = first.opinions_of_stages(test), np.searchsorted(first.classes_, truth)
+        fixed = always(lesson, test, truth, macs)
+        rivals = [one["cost"] for one in fixed.values()]
+        for way in WAYS:
+            budget = 1.0 if way == "confidence" else TRAINED_FOR
+            cascade = first if way == "confidence" else Cascade(whole, macs, budget, way).fit_lesson(lesson)
+            ways[way] = judged(cascade.looks(test)[1], cascade.learnt, said, labels, rivals)
+        ways["threshold"] = judged(by_threshold(said, first), threshold_learnt(first, lesson), said, labels, rivals)
+        return {
+            "order": first.order_,
+            "photos": len(labels),
+            "by all": float((said[:, -1].argmax(axis=1) == labels).mean()),
+            "ways": ways,
+            "always": fixed,
+        }
 
-        def come_to(threshold: float) -> dict[str, float]:
-            stopped = stops(sure, threshold)
-            return {
-                "cost": float(spent[stopped].mean()),
-                "accuracy": float(right[np.arange(len(right)), stopped].mean()),
-            }
 
-        within = {str(one): come_to(learnt.threshold(one)) for one in BUDGETS if learnt.allows(one).any()}
-        always = {}
-        for names in best_subsets(lesson, costs):
-            blocks = [name for name in test.names if backbone_of(name) in names]
-            fused = Auto().fit_lesson(lesson.of_blocks(blocks))
-            accuracy = float((fused.predict(test) == truth).mean())
-            cost = sum(costs[name] for name in names) / total
-            always[" + ".join(names)] = {"cost": cost, "accuracy": accuracy}
+def by_threshold(said: np.ndarray, cascade: Cascade) -> Looks:
+    """As cascades usually stop: at one threshold on the probability, whatever the next look costs."""
+    return Looks(1 - np.exp(said[:, :-1].max(axis=2)), None, cascade.costs_so_far(), "confidence")
+
+
+def threshold_learnt(cascade: Cascade, lesson: Lesson) -> Frontier:
+    said = np.stack([stage.out_of_fold_ for stage in cascade.stages_], axis=1)
+    known = np.isfinite(said).all(axis=(1, 2)) & (lesson.weights > 0)
+    return Frontier.of(by_threshold(said[known], cascade), said[known], lesson.labels[known], lesson.weights[known])
+
+
+def judged(looks: Looks, learnt: Frontier, said: np.ndarray, labels: np.ndarray, rivals: list[float]) -> dict[str, Any]:
+    """What one cascade comes to on the photos that judge: how many stop at each stage, and the share that is right;
+    within budgets, those of rivals too."""
+    right = said.argmax(axis=2) == labels[:, None]
+
+    def come_to(price: float) -> dict[str, Any]:
+        stops = looks.stops(price)
+        return {
+            "stops": np.bincount(stops, minlength=right.shape[1]).tolist(),
+            "accuracy": float(right[np.arange(len(right)), stops].mean()),
+        }
+
+    # The least cost by the very photos that judge: what a perfect choice of the price would come to.
+    found = Frontier.of(looks, said, labels)
+    best = {
+        target: found.prices[np.flatnonzero(found.accuracies >= target * found.accuracies[-1] - 1e-9)[0]]
+        for target in (*TARGETS, 1.0)
+    }
     return {
-        "order": cascade.order_,
-        "by all": float(right[:, -1].mean()),
-        "within": within,
+        "within": {str(one): come_to(learnt.price(one)) for one in (*BUDGETS, *rivals) if learnt.allows(one).any()},
         "keeping": {str(one): come_to(learnt.keeping(one)) for one in TARGETS},
-        "in hindsight": {str(one): hindsight(said, labels, spent, one) for one in TARGETS},
-        "always": always,
+        "in hindsight": {str(one): come_to(float(price)) for one, price in best.items()},
     }
 
 
-def hindsight(said: np.ndarray, labels: np.ndarray, costs: np.ndarray, target: float) -> dict[str, float]:
-    """The least cost by the very photos that judge: what a perfect choice of the threshold would come to."""
-    found = Frontier.of(said, labels, costs)
-    at = int(np.flatnonzero(found.thresholds == found.keeping(target))[0])
-    return {"cost": float(found.costs[at]), "accuracy": float(found.accuracies[at])}
-
-
-def best_subsets(lesson: Lesson, costs: dict[str, float]) -> list[tuple[str, ...]]:
-    """Of each number of backbones the best, by what experts on each know together of left-out photos."""
-    together = Together(
-        lesson, {name: [one for one in lesson.table.names if backbone_of(one) == name] for name in costs}
-    )
-    return [min(combinations(costs, size), key=together.lacking) for size in range(1, len(costs))]
-
-
-def text(runs: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> str:
-    names = list(runs)
-    every = [run for name in names for run in runs[name]]
-
-    def kept(part: str, key: str, some: list[dict[str, Any]]) -> list[str]:
-        ones = [run[part][key] | {"all": run["by all"]} for run in some if key in run[part]]
-        if not ones:
-            return ["", ""]
-        share = np.mean([one["accuracy"] for one in ones]) / np.mean([one["all"] for one in ones])
-        return [f"{100 * np.mean([one['cost'] for one in ones]):.1f}", f"{100 * share:.2f}"]
-
-    head = ["", *(f"{name}: {what}" for name in [*names, "all"] for what in ("cost %", "kept %"))]
-    groups = [*(runs[name] for name in names), every]
-    rows = [
-        [f"keep {100 * target:g}%", *(cell for some in groups for cell in kept("keeping", str(target), some))]
-        for target in TARGETS
-    ]
-    rows += [
-        [
-            f"… in hindsight {100 * target:g}%",
-            *(cell for some in groups for cell in kept("in hindsight", str(target), some)),
-        ]
-        for target in TARGETS
-    ]
-    rows += [
-        [f"budget {100 * one:g}%", *(cell for some in groups for cell in kept("within", str(one), some))]
-        for one in BUDGETS
-    ]
-    return "\n\n".join(
-        [
-            f"Zoo {arguments.zoo}; {FOLDS} folds, {arguments.seeds} seeds; cost in % of the MACs of all backbones, and "
-            "how many of the photos that are right by all stay right. By all: "
-            + ", ".join(f"{name} {spread([run['by all'] for run in runs[name]])}" for name in names)
-            + ". *Keep*: the least cost at which the training photos, by what had not seen them, keep so much. *In "
-            "hindsight*: chosen by the photos that judge, which nobody can.",
-            table(head, rows),
-            "Always the same backbones, the best of each number, and the cascade within the same cost:",
-            table(
-                ["", *(f"{name}: {what}" for name in names for what in ("cost %", "always", "cascade"))], static(runs)
-            ),
-        ]
-    )
-
-
-def static(runs: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
-    sizes = len(next(iter(runs.values()))[0]["always"])
-    rows = []
-    for size in range(sizes):
-        cells = []
-        for some in runs.values():
-            pairs = [
-                (one, at_cost(run["within"], one["cost"]))
-                for run in some
-                for one in [list(run["always"].values())[size]]
-            ]
-            cells.append(f"{100 * np.mean([one['cost'] for one, _ in pairs]):.1f}")
-            cells.append(spread([one["accuracy"] for one, _ in pairs]))
-            cells.append(spread([rival for _, rival in pairs]) if all(rival for _, rival in pairs) else "")
-        rows.append([f"{size + 1}", *cells])
-    return rows
-
-
-def at_cost(within: dict[str, dict[str, float]], cost: float) -> float:
-    """Accuracy of the cascade with the largest budget that cost no more than this; 0 where all cost more."""
-    return max(
-        (one["cost"], one["accuracy"]) for one in [{"cost": 0, "accuracy": 0}, *within.values()] if one["cost"] <= cost
-    )[1]
+def always(lesson: Lesson, test: FeatureTable, truth: np.ndarray, macs: Costs) -> dict[str, dict[str, Any]]:
+    """The best subsets of each size and cost, by what experts on each backbone know together of left-out photos."""
+    blocks = {name: [one for one in lesson.table.names if backbone_of(one) == name] for name in macs}
+    together, total = Together(lesson, blocks), sum(macs.values())
+    lacking = {names: together.lacking(names) for size in range(1, 6) for names in combinations(macs, size)}
+    chosen = {f"the best {size}": [names for names in lacking if len(names) == size] for size in SIZES}
+    chosen |= {
+        f"the best for {share:.0%}": [names for names in lacking if sum(macs[one] for one in names) <= share * total]
+        for share in MOST
+    }
+    fitted: dict[tuple[str, ...], dict[str, Any]] = {}
+    for some in chosen.values():
+        names = min(some, key=lambda names: lacking[names])
+        if names not in fitted:
+            fused = Auto().fit_lesson(lesson.of_blocks([one for name in names for one in blocks[name]]))
+            cost = sum(macs[one] for one in names) / total
+            fitted[names] = {"names": names, "cost": cost, "accuracy": float((fused.predict(test) == truth).mean())}
+    return {what: fitted[min(some, key=lambda names: lacking[names])] for what, some in chosen.items()}
 
 
 if __name__ == "__main__":

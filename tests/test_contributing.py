@@ -8,6 +8,7 @@ import numpy as np
 from manyeyes.experts.lesson import Lesson
 from manyeyes.experts.panel import ExpertPanel
 from manyeyes.features.table import FeatureTable
+from manyeyes.gates.objectives import Mixing
 from manyeyes.gates.training import train_gate
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -28,5 +29,5 @@ def test_the_gate_can_be_trained():
     blocks = {name: rng.normal(y[:, None], 1.0, (60, 3)).astype(np.float32) for name in ("one", "other")}
     table = FeatureTable(blocks, rng.integers(0, 256, (60, 64, 64, 3), dtype=np.uint8))
     panel = ExpertPanel(tuple(("kernel-ridge", (name,)) for name in blocks)).fit(Lesson(table, y))
-    trained = train_gate(names["BrightnessGate"], panel.inputs(table), panel.out_of_fold_, y, np.ones(60))
+    trained = train_gate(names["BrightnessGate"], panel.inputs(table), Mixing(panel.out_of_fold_, y, np.ones(60)))
     np.testing.assert_allclose(np.exp(trained.held_out).sum(axis=1), 1, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from manyeyes.features.table import FeatureTable, backbone_of
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.images import Rejected
+from manyeyes.turns import Way, ways
 
 Index = npt.NDArray[np.int64]
 # Why a backbone cannot look, though others may. Weights that are not what they should be are another matter.
@@ -48,13 +49,14 @@ class Answer:
 class Asked:
     """log_proba : (n, C), of the n photos that could be read. answers : who answered, each photo in one of them.
     is_good : of each path, whether it could be read. rejected : what could not. lost : backbones that could not look,
-    by name, and why."""
+    by name, and why. ways : of each photo, how a cascade came to its answer; none of other fusions."""
 
     log_proba: npt.NDArray[np.float64]
     answers: tuple[Answer, ...]
     is_good: npt.NDArray[np.bool_]
     rejected: tuple[Rejected, ...]
-    lost: dict[str, str]
+    ways: tuple[Way, ...] = ()
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def ask_as_can(
@@ -100,7 +102,7 @@ def _ask(fusion: Fusion, backbones: Sequence[Backbone], paths: Sequence[str], lo
         return _joined([_ask_in_turn(fusion, named, part, look) for part in parts])
     seen = look(paths, backbones, None)
     log_proba = fusion.predict_log_proba(seen.table) if seen.is_good.any() else np.empty((0, len(fusion.classes_)))
-    return Asked(log_proba, (Answer(np.arange(len(log_proba)), fusion, seen.table),), seen.is_good, seen.rejected, {})
+    return Asked(log_proba, (Answer(np.arange(len(log_proba)), fusion, seen.table),), seen.is_good, seen.rejected)
 
 
 def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequence[str], look: Looking) -> Asked:
@@ -121,9 +123,10 @@ def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequen
             asked = Answer(rows, cascade.stages_[number], asked.table[stays].beside(more.table))
         return rows, asked.table
 
-    log_proba = cascade.run(len(good), further).log_proba
+    run = cascade.run(len(good), further)
     answers = [one for one in (*answers, asked) if len(one.rows)]
-    return Asked(log_proba, tuple(answers), first.is_good, first.rejected, {})
+    how = ways(cascade, run, sum(cascade.costs.values()))
+    return Asked(run.log_proba, tuple(answers), first.is_good, first.rejected, tuple(how))
 
 
 def _joined(parts: Sequence[Asked]) -> Asked:
@@ -138,5 +141,5 @@ def _joined(parts: Sequence[Asked]) -> Asked:
         ),
         np.concatenate([part.is_good for part in parts]),
         tuple(one for part in parts for one in part.rejected),
-        {},
+        tuple(one for part in parts for one in part.ways),
     )

@@ -22,8 +22,10 @@ from manyeyes.features.extract import Extraction
 from manyeyes.fusion import FUSIONS
 from manyeyes.fusion.budget import Budget, Unit, macs_of
 from manyeyes.fusion.cascade import Cascade
+from manyeyes.fusion.frontier import By
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
+from manyeyes.fusion.picking import check_by
 from manyeyes.gates import GATES
 from manyeyes.home import network_off
 from manyeyes.images import RejectedPhotoWarning, check_rejected, warn_rejected
@@ -61,7 +63,10 @@ class ManyEyesClassifier(PhotoClassifier):
     adapt_size, adapt_epochs, adapt_flip : see :class:`manyeyes.adapt.zoo.Adapting`.
     budget, budget_unit : None, or what a photo may cost on the mean: as few backbones as it wants are asked (see
         :class:`manyeyes.fusion.cascade.Cascade`). A "share" of the MACs of all backbones; or "macs"; or "ms",
-        milliseconds of the backbones, measured when the model is fitted.
+        milliseconds of the backbones, measured when the model is fitted; or "kept", as few as keep such a share of the
+        accuracy of all, 0.999, say.
+    budget_by : who decides how far to look at a photo: "confidence" of the answer so far; the gate by its "thumbnail",
+        before; or "both". The gate is cnn32 or cnn64 then.
 
     Attributes
     ----------
@@ -108,6 +113,7 @@ class ManyEyesClassifier(PhotoClassifier):
         adapt_flip: bool = True,
         budget: float | None = None,
         budget_unit: Unit = "share",
+        budget_by: By = "confidence",
     ) -> None:
         self.zoo = zoo
         self.gate = gate
@@ -131,6 +137,7 @@ class ManyEyesClassifier(PhotoClassifier):
         self.adapt_flip = adapt_flip
         self.budget = budget
         self.budget_unit: Unit = budget_unit
+        self.budget_by: By = budget_by
 
     def fit(self, X: Paths, y: Any, groups: Any = None) -> Self:
         """Look at the photos at paths ``X`` (n,) and learn their labels ``y`` (n,).
@@ -281,7 +288,11 @@ class ManyEyesClassifier(PhotoClassifier):
         self._fitted_classes()
         if not isinstance(self.fusion_, Cascade):
             raise ChoiceError("the model asks all backbones about every photo: fit it with a budget")
-        self.fusion_.spend(Budget(budget, self.budget_unit).share(self.fusion_.costs))
+        within = Budget(budget, self.budget_unit)
+        if within.unit == "kept":
+            self.fusion_.keep(within.number)
+        else:
+            self.fusion_.spend(within.share(self.fusion_.costs))
         self.budget = budget
         return self
 
@@ -338,18 +349,23 @@ class ManyEyesClassifier(PhotoClassifier):
     def _check_budget(self, budget: Budget, cards: Sequence[Card]) -> None:
         if self.is_joint:
             raise ChoiceError("what is trained all at once is asked all at once: leave out the budget")
+        check_by(self.budget_by, self.gate)
         if budget.unit == "ms":
             return
         if self.adapt_size is not None:
             raise ChoiceError("cards tell the MACs of photos of their own size: with adapt_size, give a budget in ms")
-        budget.check(macs_of(cards))
+        macs = macs_of(cards)
+        if budget.unit != "kept":
+            budget.check(macs)
 
     def _make_fusion(self, cards: Sequence[Card]) -> Fusion:
         whole = self._whole_fusion()
         if self.budget is None:
             return whole
         costs = self.milliseconds() if self.budget_unit == "ms" else macs_of(cards)
-        return Cascade(whole, costs, Budget(self.budget, self.budget_unit).share(costs))
+        if self.budget_unit == "kept":
+            return Cascade(whole, costs, by=self.budget_by, gate=self.gate, kept=self.budget)
+        return Cascade(whole, costs, Budget(self.budget, self.budget_unit).share(costs), self.budget_by, self.gate)
 
     def _whole_fusion(self) -> Fusion:
         """That of all backbones, unfitted."""

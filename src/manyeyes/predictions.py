@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from manyeyes.asking import Answer
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.auto import Auto
-from manyeyes.fusion.cascade import Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.images import Rejected
+from manyeyes.turns import Turn
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
@@ -38,58 +37,42 @@ class Vote:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo's class and calibrated probability; ``probabilities`` of all classes; the votes behind it; ``cost``, of
-    a model with a budget, of the backbones that were asked, as a share of all; ``lost``, backbones that could not look,
-    and why."""
+    """One photo's class and calibrated probability; ``probabilities`` of all classes; the votes behind it; ``lost``,
+    backbones that could not look, and why. Of a model with a budget: ``turns``, who was asked, one after the other, and
+    why nobody else was."""
 
     path: str
     label: str
     probability: float
     probabilities: dict[str, float]
     votes: tuple[Vote, ...]
-    cost: float | None
     lost: dict[str, str]
+    turns: tuple[Turn, ...] = ()
+    stopped: str = ""
 
 
 def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Prediction | Rejected]:
     """The outcome for each path, in order: a prediction, or why the file could not be read."""
     asked = model.ask(paths)
     good = [path for path, is_good in zip(paths, asked.is_good, strict=True) if is_good]
+    names = [str(name) for name in model.classes_]
     made: dict[int, Prediction] = {}
     for answer in asked.answers:
-        some = _predict(
-            model, [good[row] for row in answer.rows], np.exp(asked.log_proba[answer.rows]), answer, asked.lost
-        )
-        made |= dict(zip(answer.rows.tolist(), some, strict=True))
+        for row, cast in zip(answer.rows.tolist(), _votes(answer.fusion, answer.table, names), strict=True):
+            said = np.exp(asked.log_proba[row])
+            probabilities = dict(zip(names, said.tolist(), strict=True))
+            how = (asked.ways[row].turns, asked.ways[row].stopped) if asked.ways else ()
+            made[row] = Prediction(
+                good[row], names[said.argmax()], float(said.max()), probabilities, cast, asked.lost, *how
+            )
     predicted, rejected = (made[row] for row in range(len(good))), iter(asked.rejected)
     return [next(predicted) if is_good else next(rejected) for is_good in asked.is_good]
 
 
-def _predict(
-    model: "ManyEyesClassifier", paths: list[str], probabilities: FloatArray, answer: Answer, lost: dict[str, str]
-) -> list[Prediction]:
-    if not paths:
-        return []
-    names = [str(name) for name in model.classes_]
-    votes = _votes(answer.fusion, answer.table, names)
-    cost = _cost(model.fusion_, answer.fusion)
-    return [
-        Prediction(
-            path, names[row.argmax()], float(row.max()), dict(zip(names, row.tolist(), strict=True)), cast, cost, lost
-        )
-        for path, row, cast in zip(paths, probabilities, votes, strict=True)
-    ]
-
-
-def _cost(whole: Fusion, asked: Fusion) -> float | None:
-    if not isinstance(whole, Cascade):
-        return None
-    names = {backbone_of(name) for name in asked.blocks_}
-    return sum(whole.costs[name] for name in names) / sum(whole.costs.values())
-
-
 def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
     """For each photo every expert's vote; none where the fusion has no experts of its own for each backbone."""
+    if not len(table):
+        return []
     opinions = fusion.opinions(table)
     weights = fusion.gate_weights(table) if isinstance(fusion, MixtureOfExperts) else None
     contributions = fusion.contributions(table) if isinstance(fusion, Auto) else np.empty((len(table), 0))

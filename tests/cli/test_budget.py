@@ -49,7 +49,7 @@ def test_only_unsure_photos_are_looked_at_by_the_second_backbone(world, model, m
         return extract(paths, backbones, store, darkroom)
 
     monkeypatch.setattr("manyeyes.photo_classifier.extract", noted)
-    loaded.fusion_.threshold_ = float(np.median(loaded.fusion_.frontier_["thresholds"][:-1]))
+    loaded.fusion_.price_ = float(np.median(loaded.fusion_.frontier_["prices"][1:-1]))
     proba = loaded.predict_proba(world.paths)
     assert asked["tint",] == len(world.paths)
     assert 0 < asked["edges",] < len(world.paths)
@@ -85,18 +85,24 @@ def test_photos_that_cannot_be_read_keep_their_place(model, world, tmp_path):
 
 def test_explain_tells_who_was_asked_and_what_that_took(run, model, world):
     loaded = ManyEyesClassifier.load(model)
-    loaded.fusion_.threshold_ = float(np.median(loaded.fusion_.frontier_["thresholds"][:-1]))
+    loaded.fusion_.price_ = float(np.median(loaded.fusion_.frontier_["prices"][1:-1]))
     loaded.save(model)
     records = json.loads(run("predict", model, "--json", "--explain", *world.paths).out)
-    assert {round(record["cost"], 6) for record in records} == {0.2, 1.0}
+    assert {round(record["turns"][-1]["cost"], 6) for record in records} == {0.2, 1.0}
     for record in records:
-        names = [vote["backbone"] for vote in record["votes"]]
-        assert names == (["tint"] if record["cost"] < 1 else ["tint", "edges", "all blocks"])
-    assert "for 20.0% of what all backbones take" in run("predict", model, "--explain", *world.paths).out
+        names, turns = [vote["backbone"] for vote in record["votes"]], record["turns"]
+        assert names == (["tint"] if len(turns) == 1 else ["tint", "edges", "all blocks"])
+        assert [turn["backbone"] for turn in turns] == ["tint", "edges"][: len(turns)]
+        assert (turns[-1]["label"], turns[-1]["probability"]) == (record["label"], pytest.approx(record["probability"]))
+        assert ("all backbones were asked" in record["stopped"]) == (len(turns) == 2)
+    shown = run("predict", model, "--explain", *world.paths).out
+    assert "asked tint, by now 20.0% of what all take" in shown
+    assert "is not worth asking edges" in shown
+    assert not json.loads(run("predict", model, "--json", *world.paths).out)[0].keys() & {"turns", "stopped"}
     rows = list(csv.DictReader(io.StringIO(run("predict", model, "--csv", "--explain", *world.paths).out)))
     assert len({len(row) for row in rows}) == 1
     for row, record in zip(rows, records, strict=True):
-        assert bool(row["edges label"]) == (record["cost"] == 1)
+        assert bool(row["edges label"]) == (len(record["turns"]) == 2)
 
 
 def test_budget_shows_what_each_comes_to(run, model, world, tmp_path):
@@ -118,7 +124,7 @@ def test_set_lets_the_model_go_by_another_budget(run, model, world):
     assert done.out.splitlines()[-1] == f"{model} goes by a budget of 1 from now on (100.0% of what all backbones take)"
     assert (model / "rejected.csv").read_text() == "as it was"
     again = ManyEyesClassifier.load(model)
-    assert (again.budget, again.fusion_.threshold_) == (1.0, np.inf)
+    assert (again.budget, again.fusion_.price_) == (1.0, -np.inf)
     assert json.loads((model / "config.json").read_text())["tensors_sha256"] == before
 
 
@@ -149,7 +155,7 @@ def test_budgets_in_macs_and_in_milliseconds(run, world, zoo, tmp_path):
     assert macs.fusion_.budget == 0.5
     # Cards need not tell their MACs for that.
     assert run(*fit, world.fast_zoo, "--budget-ms", 1000, "-o", tmp_path / "ms").status == 0
-    assert ManyEyesClassifier.load(tmp_path / "ms").fusion_.threshold_ == np.inf
+    assert ManyEyesClassifier.load(tmp_path / "ms").fusion_.price_ == -np.inf
     both = run(*fit, zoo, "--budget", 0.5, "--budget-ms", 3, "-o", tmp_path / "both")
     assert both.error.endswith("choose one of --budget, --budget-macs and --budget-ms")
     assert "such as 500M or 1.2G, not '5 litres'" in run(*fit, zoo, "--budget-macs", "5 litres", "-o", "x").error

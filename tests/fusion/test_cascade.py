@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 from manyeyes.errors import ChoiceError
 from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.auto import Auto
-from manyeyes.fusion.cascade import Cascade, Frontier, stops
+from manyeyes.fusion.cascade import Cascade
+from manyeyes.fusion.frontier import By, Frontier, Looks
 from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.state import pack, unpack
 
@@ -48,10 +51,16 @@ def test_later_stages_are_asked_about_unsure_photos_only(fitted, new) -> None:
 
     run = fitted.run(len(table), look)
     assert asked[0] == set(range(len(table)))
-    sure = np.exp(run.log_proba.max(axis=1)) >= fitted.threshold_
     for number in range(1, len(fitted.stages_)):
         assert asked.get(number, set()) == set(np.flatnonzero(run.stages >= number).tolist())
-    assert (sure | (run.stages == len(fitted.stages_) - 1)).all()
+    costs = fitted.costs_so_far()
+    for row, number in enumerate(run.stages):
+        if number < len(fitted.stages_) - 1:
+            doubt = 1 - np.exp(run.log_proba[row].max())
+            assert doubt / ((costs[number + 1] - costs[number]) / costs[-1]) < fitted.price_
+    said, looks = fitted.looks(table)
+    np.testing.assert_array_equal(looks.stops(fitted.price_), run.stages)
+    np.testing.assert_allclose(said[np.arange(len(said)), run.stages], run.log_proba, atol=1e-9)
     np.testing.assert_array_equal(fitted.predict_log_proba(table), run.log_proba)
 
 
@@ -95,7 +104,7 @@ def test_saved_and_read_again_it_says_the_same(fitted, new) -> None:
     table, _ = new
     again = unpack(pack(fitted, arrays := {}), arrays)
     np.testing.assert_array_equal(again.predict_proba(table), fitted.predict_proba(table))
-    assert again.threshold_ == fitted.threshold_
+    assert again.price_ == fitted.price_
 
 
 def test_rows_of_a_table_with_other_columns_are_refused(fitted, new) -> None:
@@ -104,23 +113,28 @@ def test_rows_of_a_table_with_other_columns_are_refused(fitted, new) -> None:
         fitted.predict(FeatureTable({"a": table.blocks["a"]}))
 
 
-@given(st.integers(0, 1000), st.integers(2, 5))
-@settings(max_examples=30, deadline=None)
-def test_a_higher_threshold_never_costs_less(seed: int, stages: int) -> None:
+@given(st.integers(0, 1000), st.integers(1, 5), st.sampled_from(get_args(By)))
+@settings(max_examples=60, deadline=None)
+def test_a_lower_price_never_costs_less(seed: int, stages: int, by: By) -> None:
     random = np.random.default_rng(seed)
     said = np.log(random.dirichlet(np.ones(3), (40, stages)))
     labels, costs = random.integers(0, 3, 40), np.cumsum(random.random(stages) + 0.1)
-    found = Frontier.of(said, labels, costs)
+    weights = None if by == "confidence" else np.log(random.dirichlet(np.ones(stages), 40))
+    looks, right = Looks.of(said, weights, costs, by), said.argmax(axis=2) == labels[:, None]
+    found = Frontier.of(looks, said, labels)
     assert (np.diff(found.costs) >= -1e-12).all()
     assert found.costs[-1] == pytest.approx(1)
-    assert found.accuracies[-1] == (said[:, -1].argmax(axis=1) == labels).mean()
-    assert Frontier.of(said, labels, costs).keeping(0.0) == found.thresholds[0]
-    kept = stops(np.exp(said.max(axis=2)), found.keeping(1.0))
-    right = said[np.arange(40), kept].argmax(axis=1) == labels
-    assert right.mean() >= found.accuracies[-1] - 1e-9
-    budget = random.uniform(found.costs[0], 1)
-    stopped = stops(np.exp(said.max(axis=2)), found.threshold(budget))
-    assert costs[stopped].mean() / costs[-1] <= budget + 1e-9
+    assert found.accuracies[-1] == right[:, -1].mean()
+    assert (found.losses >= 0).all()
+    assert found.losses[-1] == 0
+    assert found.keeping(0.0) == found.prices[0]
+    kept = found.at(found.keeping(1.0))
+    assert kept.accuracy == found.accuracies[-1]
+    assert found.at(found.keeping(0.9)).cost <= kept.cost
+    budget = random.uniform(min(found.costs[0], 1), 1)
+    assert costs[looks.stops(found.price(budget))].mean() / costs[-1] <= budget + 1e-9
+    if by == "both":
+        assert (looks.stops(np.inf) == weights.argmax(axis=1)).all()
 
 
 def test_a_photo_that_can_no_longer_be_looked_at_keeps_its_answer(fitted, new) -> None:
@@ -154,3 +168,15 @@ def test_its_stages_are_as_it_is_set(clouds) -> None:
     assert {stage.class_weight for stage in cascade.fit(table, labels).stages_} == {"balanced"}
     with pytest.raises(ChoiceError, match=r"nobody says what c costs"):
         Cascade(Auto(), {"a": 1.0, "b": 1.0}).fit(table, labels)
+
+
+def test_what_is_to_be_kept_is_kept_at_the_least_cost(clouds, new) -> None:
+    table, labels = clouds(180, apart=(0.7, 0.9, 1.4))
+    cascade = Cascade(Auto(), COSTS, kept=0.95).fit(table, labels)
+    some, all_ = cascade.run_on(new[0]), cascade.stages_[-1].score(*new)
+    accuracy = (cascade.classes_[some.log_proba.argmax(axis=1)] == new[1]).mean()
+    assert accuracy >= 0.95 * all_ - 0.02
+    assert cascade.spent(some.stages)[0] < 0.95
+    assert cascade.budget == cascade.expected().cost
+    assert cascade.keep(1.0).expected().cost >= cascade.keep(0.5).expected().cost
+    assert cascade.spend(0.5).kept is None

@@ -16,6 +16,7 @@ from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.gates import GATES
 from manyeyes.gates.embedding import EmbeddingGate
 from manyeyes.gates.mixing import MIXERS, Space, log_weights, mix, pool
+from manyeyes.gates.objectives import Mixing
 from manyeyes.gates.training import train_gate
 from manyeyes.study.metrics import score
 
@@ -78,7 +79,7 @@ def test_gate_and_temperature_are_learnt_from_out_of_fold_opinions(clouds: Cloud
     counts = np.where(y == 0, 3.0, 1.0) / (5 / 3)
     model = MixtureOfExperts("embedding", expert="kernel-ridge", class_weight={0: 3.0}, random_state=4).fit(table, y)
     panel = model.panel_
-    trained = train_gate(EmbeddingGate, table, panel.out_of_fold_, y, counts, seed=4)
+    trained = train_gate(EmbeddingGate, table, Mixing(panel.out_of_fold_, y, counts), seed=4)
     assert np.array_equal(model.gate_weights(table), np.exp(log_weights(trained.gate, table)))
     assert model.gate_epochs_ == trained.epochs
     assert model.temperature_ == fit_temperature(mix(trained.held_out, panel.out_of_fold_), y, counts)

@@ -128,4 +128,4 @@ def test_what_is_left_goes_by_the_budget_that_is_set(clouds):
     lost = {cascade.order_[1]}
     assert cascade.without(lost) is cascade.without(lost)
     cascade.without(lost)
-    assert cascade.spend(1.0).without(lost).threshold_ == np.inf
+    assert cascade.spend(1.0).without(lost).price_ == -np.inf

@@ -13,7 +13,8 @@ from manyeyes.gates import GATES
 from manyeyes.gates.cnn import CnnGate
 from manyeyes.gates.gate import Gate
 from manyeyes.gates.mixing import Space, pool
-from manyeyes.gates.training import TrainedGate, log_weights, mixture_loss, pool_loss, train_gate
+from manyeyes.gates.objectives import Mixing, Picking, expected_loss, mixture_loss, pool_loss
+from manyeyes.gates.training import TrainedGate, log_weights, train_gate
 
 MakeTable = Callable[..., FeatureTable]
 FloatArray = npt.NDArray[np.float64]
@@ -39,9 +40,8 @@ class Lesson:
 
     def train(self, name: str, rows: slice, seed: int = 0, space: Space = "probability") -> TrainedGate:
         labels = self.labels[rows]
-        return train_gate(
-            KINDS[name], self.table[rows], self.opinions[rows], labels, np.ones(len(labels)), seed=seed, space=space
-        )
+        objective = Mixing(self.opinions[rows], labels, np.ones(len(labels)), space=space)
+        return train_gate(KINDS[name], self.table[rows], objective, seed)
 
     def mixed(self, weights: FloatArray, rows: slice) -> FloatArray:
         """log f of the rows: (n, C)."""
@@ -187,7 +187,7 @@ def test_another_seed_is_another_gate(two_worlds: Lesson) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_where_nothing_can_be_held_out_the_gate_stays_uniform(noise: MakeTable, name: str) -> None:
     lesson = equals(0, noise, rows=CLASSES)
-    trained = train_gate(KINDS[name], lesson.table, lesson.opinions, np.arange(CLASSES), np.ones(CLASSES), seed=0)
+    trained = train_gate(KINDS[name], lesson.table, Mixing(lesson.opinions, np.arange(CLASSES), np.ones(CLASSES)))
     assert trained.epochs == 0
     np.testing.assert_allclose(np.exp(trained.held_out), 0.5, atol=5e-4)
 
@@ -208,7 +208,7 @@ def test_photos_of_no_weight_teach_nothing(two_worlds: Lesson) -> None:
     opinions[~believed] = opinions[~believed][:, ::-1]
     table = two_worlds.table[TRAIN]
     for weights, rows in ((2.0 * believed, believed), (2.0 * ~believed, ~believed)):
-        trained = train_gate(GATES["embedding"], table, opinions, labels, weights)
+        trained = train_gate(GATES["embedding"], table, Mixing(opinions, labels, weights))
         mixed = logsumexp(trained.held_out[:, :, None] + opinions, axis=1)
         right = mixed.argmax(axis=1) == labels
         assert right[rows].mean() > right[~rows].mean() + 0.2
@@ -248,3 +248,20 @@ def test_in_log_space_it_learns_whom_to_trust_as_well(two_worlds: Lesson) -> Non
     gated, plain = (pool(one, two_worlds.opinions[TEST]) for one in (weights, np.full_like(weights, np.log(0.5))))
     assert trained.epochs > 0
     assert two_worlds.accuracy(gated, TEST) > two_worlds.accuracy(plain, TEST) + 0.1
+
+
+def test_the_loss_of_picking_is_its_expectation() -> None:
+    rng = np.random.default_rng(0)
+    a, losses = softmax(rng.normal(size=(5, 3)), axis=1), rng.random((5, 3))
+    loss = expected_loss(torch.from_numpy(np.log(a)), torch.from_numpy(losses))
+    np.testing.assert_allclose(loss, (a * losses).sum(axis=1))
+
+
+def test_picking_starts_from_who_loses_least_on_all_photos(noise: MakeTable) -> None:
+    rng = np.random.default_rng(0)
+    risks, costs = rng.random((60, 2)) * [1.0, 0.8], np.tile([0.0, 0.5], (60, 1))
+    objective = Picking(risks, costs, np.arange(60) % CLASSES, np.ones(60))
+    trained = train_gate(GATES["constant"], noise(60, [2, 2]), objective)
+    assert objective.prior.argmax() == (risks + costs).mean(axis=0).argmin() == 0
+    np.testing.assert_allclose(objective.judge(np.zeros((60, 2))), risks[:, 0])
+    assert (trained.held_out + objective.prior).argmax(axis=1).max() == 0

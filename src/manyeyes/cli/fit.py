@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.features.extract import Extraction
     from manyeyes.fusion.budget import Budget
+    from manyeyes.fusion.frontier import By
     from manyeyes.images import PhotoSet, Rejected
 
 
@@ -118,6 +119,21 @@ def fit(
         float | None,
         typer.Option(rich_help_panel=BUDGET, help="The same in milliseconds of the backbones, measured here and now."),
     ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=BUDGET,
+            help="As little as keeps such a share of the accuracy of all backbones, such as 0.999.",
+        ),
+    ] = None,
+    budget_by: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=BUDGET,
+            help="Who decides how far to look: confidence, of the answer so far; thumbnail, a gate (--gate cnn32 or "
+            "cnn64) before; or both, the one from where the other begins. [default: confidence]",
+        ),
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -145,9 +161,11 @@ def fit(
         raise ChoiceError("--joint and --adapt-… are about adapters: say which, as in --adapt parallel --joint")
     if joint and training not in (None, "joint"):
         raise ChoiceError(f"--joint trains all at once, and --training {training} does not: leave one of them out")
-    within = _budget(budget, budget_macs, budget_ms)
+    within = _budget(budget, budget_macs, budget_ms, keep)
+    if budget_by is not None and within is None:
+        raise ChoiceError("--budget-by is about a budget: give one with --budget, --budget-macs, --budget-ms or --keep")
     training = "joint" if joint else training or "staged"
-    wants_mixture = gate is not None or training != "staged" or label_space is not None
+    wants_mixture = (gate is not None and budget_by is None) or training != "staged" or label_space is not None
     model = ManyEyesClassifier(
         zoo=zoo,
         gate=gate or "cnn32",
@@ -171,6 +189,7 @@ def fit(
         adapt_flip=adapt_flip is not False,
         budget=within.number if within else None,
         budget_unit=within.unit if within else "share",
+        budget_by=cast("By", budget_by or "confidence"),
     )
     model.check_choices()
     check_free(output)
@@ -193,7 +212,7 @@ def fit(
     typer.echo(f"model saved in {output}")
 
 
-def _budget(share: float | None, macs: str | None, ms: float | None) -> "Budget | None":
+def _budget(share: float | None, macs: str | None, ms: float | None, keep: float | None) -> "Budget | None":
     from manyeyes.errors import ChoiceError
     from manyeyes.fusion.budget import Budget
 
@@ -201,9 +220,10 @@ def _budget(share: float | None, macs: str | None, ms: float | None) -> "Budget 
         *([Budget(share)] if share is not None else []),
         *([Budget.of_macs(macs)] if macs is not None else []),
         *([Budget(ms, "ms")] if ms is not None else []),
+        *([Budget(keep, "kept")] if keep is not None else []),
     ]
     if len(given) > 1:
-        raise ChoiceError("choose one of --budget, --budget-macs and --budget-ms")
+        raise ChoiceError("choose one of --budget, --budget-macs, --budget-ms and --keep")
     return given[0] if given else None
 
 
@@ -279,8 +299,13 @@ def _say_budget(model: "ManyEyesClassifier") -> None:
     fusion = model.fusion_
     if isinstance(fusion, Cascade):
         spent = fusion.expected()
+        until = {
+            "confidence": "until the answer is sure",
+            "thumbnail": "as far as a gate sees fit by the thumbnail",
+            "both": "as far as a gate sees fit by the thumbnail, and on until the answer is sure",
+        }[fusion.by]
         console.print(
-            f"backbones are asked in turn until the answer is sure: {', '.join(fusion.order_)}\n"
+            f"backbones are asked in turn {until}: {', '.join(fusion.order_)}\n"
             f"on photos that were left out that takes {spent.cost:.1%} of what all take, and {spent.accuracy:.1%} "
             f"are right (by all: {spent.accuracy_of_all:.1%})",
             soft_wrap=True,

@@ -11,6 +11,8 @@ import typer
 from manyeyes.cli.options import PHOTOS, AcceptUndeclared, AsJson, Bundle, EngineName, Features, Offline, Quiet, Verbose
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from manyeyes.images import Rejected
     from manyeyes.predictions import Prediction, Vote
 
@@ -69,8 +71,8 @@ def _say_lost(outcomes: "list[Prediction | Rejected]") -> None:
 def _record(outcome: "Prediction | Rejected", explain: bool) -> dict[str, object]:
     record = asdict(outcome)
     if not explain:
-        record.pop("votes", None)
-        record.pop("cost", None)
+        for name in ("votes", "turns", "stopped"):
+            record.pop(name, None)
     return record
 
 
@@ -118,9 +120,22 @@ def _show(outcomes: "list[Prediction | Rejected]", explain: bool) -> None:
                 vote_style = "dim" if vote.label == one.label else "yellow"
                 label = Text(readable(vote.label), vote_style)
                 table.add_row(Text(f"  {weight}{vote.backbone}", "dim"), label, f"{vote.probability:.3f}")
-            if one.cost is not None:
-                table.add_row(Text(f"  for {one.cost:.1%} of what all backbones take", "dim"), "", "")
+            _add_way(table, one)
     out.print(table)
+
+
+def _add_way(table: "Table", one: "Prediction") -> None:
+    """Of a model with a budget: who was asked, and why nobody else was."""
+    from rich.text import Text
+
+    from manyeyes.images.photo import readable
+
+    for number, turn in enumerate(one.turns):
+        style = "dim" if turn.label == one.label else "yellow"
+        who = f"  {'then' if number else 'asked'} {turn.backbone}, by now {turn.cost:.1%} of what all take"
+        table.add_row(Text(who, "dim"), Text(readable(turn.label), style), f"{turn.probability:.3f}")
+    if one.stopped:
+        table.add_row(Text(f"  {one.stopped}", "italic"), "", "")
 
 
 def _counted(vote: "Vote") -> str:

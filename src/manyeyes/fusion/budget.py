@@ -1,4 +1,4 @@
-"""What photos may cost, as people say it: a share of what all backbones cost, MACs, or milliseconds."""
+"""What photos may cost, as people say it: a share of what all cost, MACs, milliseconds; or what is to be kept."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Literal, Self, get_args
 from manyeyes.backbones.card import Card
 from manyeyes.errors import ChoiceError
 
-Unit = Literal["share", "macs", "ms"]
+Unit = Literal["share", "macs", "ms", "kept"]
 SCALES = {"": 1.0, "M": 1e6, "G": 1e9}
 
 
@@ -17,7 +17,8 @@ class Budget:
     """What a photo may cost on the mean.
 
     number : above 0; a share is 1 at most. unit : of the number, and of the costs that it is about: "share" of the
-    multiply-accumulates of all backbones, "macs", or "ms", milliseconds measured on this machine.
+    multiply-accumulates of all backbones, "macs", or "ms", milliseconds measured on this machine. Or "kept": as little
+    as keeps such a share of the accuracy of all backbones.
 
     Raises ChoiceError for others.
     """
@@ -27,10 +28,11 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.unit not in get_args(Unit):
-            raise ChoiceError(f"a budget is a share, macs or ms, not {self.unit!r}")
-        if not 0 < self.number < float("inf") or (self.unit == "share" and self.number > 1):
-            most = " and up to 1" if self.unit == "share" else ""
-            raise ChoiceError(f"a budget is a number above 0{most}, not {self.number:g}")
+            raise ChoiceError(f"a budget is a share, macs, ms or kept, not {self.unit!r}")
+        is_share = self.unit in ("share", "kept")
+        if not 0 < self.number < float("inf") or (is_share and self.number > 1):
+            what = "what is to be kept" if self.unit == "kept" else "a budget"
+            raise ChoiceError(f"{what} is a number above 0{' and up to 1' if is_share else ''}, not {self.number:g}")
 
     @classmethod
     def read(cls, text: str, unit: Unit) -> Self:

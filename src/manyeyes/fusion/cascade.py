@@ -1,8 +1,9 @@
 """As few backbones as a photo needs: fusions of ever more of them, asked in turn until one is sure.
 
 Stage s fuses the first s backbones of an order that is learnt. It is fitted and calibrated by itself, so that its
-probabilities are right for what it has seen, and no expert ever sees features that nobody made. A photo goes on until
-its most probable class is as probable as a threshold, which honest outputs of the training photos give for a budget.
+probabilities are right for what it has seen, and no expert ever sees features that nobody made. A photo goes on while
+that is worth a price (:mod:`manyeyes.fusion.frontier`), which honest outputs of the training photos give for a budget.
+Or a gate picks a stage by the photo's thumbnail: where the photo stops, or only where it may stop at the earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,76 +19,26 @@ from manyeyes.errors import ChoiceError, LackingBackboneError
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of
+from manyeyes.fusion.frontier import By, Expected, Frontier, Index, Looks, goes_on, starts_of, steps_of
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.order import learn_order
+from manyeyes.fusion.picking import check_by, learn_to_pick
+from manyeyes.gates.gate import Gate
+from manyeyes.gates.mixing import log_weights
 
-Index = npt.NDArray[np.int64]
-# Thresholds that are tried.
-STEPS = 201
 # By the number of a stage, and photos by theirs: those that could be looked at, and what the stage sees of them.
 Look = Callable[[int, Index], tuple[Index, FeatureTable]]
 
 
 @dataclass(frozen=True)
-class Frontier:
-    """What thresholds, (T,) rising, come to on photos with known classes: the mean cost, as a share of that of all
-    backbones, and the share of photos that are right. The last threshold is never reached: all backbones are asked."""
-
-    thresholds: FloatArray
-    costs: FloatArray
-    accuracies: FloatArray
-
-    @classmethod
-    def of(cls, said: FloatArray, labels: Index, costs: FloatArray, weights: FloatArray | None = None) -> Self:
-        """From what each stage says, log-probabilities (n, S, C), of photos that are of these classes, (n,), and count
-        so much for the accuracy; ``costs`` (S,) are those of going as far as each stage."""
-        sure, right = np.exp(said.max(axis=2)), said.argmax(axis=2) == labels[:, None]
-        if sure.shape[1] == 1:
-            return cls(np.array([np.inf]), np.ones(1), np.average(right, axis=0, weights=weights))
-        rows = np.arange(len(said))
-        thresholds = np.append(np.unique(np.quantile(sure[:, :-1], np.linspace(0, 1, STEPS))), np.inf)
-        stopped = [stops(sure, threshold) for threshold in thresholds]
-        return cls(
-            thresholds,
-            np.array([costs[stage].mean() for stage in stopped]) / costs[-1],
-            np.array([np.average(right[rows, stage], weights=weights) for stage in stopped]),
-        )
-
-    def allows(self, budget: float) -> npt.NDArray[np.bool_]:
-        """Which thresholds, (T,), cost no more than a share of what all backbones cost."""
-        return self.costs <= budget * (1 + 1e-9)
-
-    def threshold(self, budget: float) -> float:
-        """The highest within a budget. Raises ChoiceError when even the first backbone costs more."""
-        within = self.allows(budget)
-        if not within.any():
-            raise ChoiceError(
-                f"a budget of {budget:.1%} of what all backbones take is too small: the first takes {self.costs[0]:.1%}"
-            )
-        return float(self.thresholds[within][-1])
-
-    def keeping(self, share: float) -> float:
-        """The threshold of least cost with which so many photos are right, as a share of those by all backbones."""
-        enough = np.flatnonzero(self.accuracies >= share * self.accuracies[-1] - 1e-9)
-        return float(self.thresholds[enough[self.costs[enough].argmin()]])
-
-
-@dataclass(frozen=True)
-class Expected:
-    """cost : of a photo on the mean, as a share of that of all backbones. accuracy, accuracy_of_all : shares of photos
-    that are right, so and with all backbones."""
-
-    cost: float
-    accuracy: float
-    accuracy_of_all: float
-
-
-@dataclass(frozen=True)
 class Run:
-    """log_proba : (n, C). stages : of each photo the number of the stage that answered, (n,)."""
+    """log_proba : (n, C). stages : of each photo the number of the stage that answered, (n,). picked, sure : the class
+    and its probability after each stage that was asked, (n, S); 0 and NaN for others."""
 
     log_proba: FloatArray
     stages: Index
+    picked: Index
+    sure: FloatArray
 
 
 class Cascade(Fusion):
@@ -98,25 +49,44 @@ class Cascade(Fusion):
     whole : the fusion that each stage is, unfitted; the last stage is that of all backbones.
     costs : of each backbone by its name, in any unit.
     budget : what a photo may cost on the mean, as a share of what all backbones cost.
+    by : who decides how far to look at a photo: "confidence" of the answer so far; a gate that sees its "thumbnail"; or
+        "both": the gate says where it may stop at the earliest, and from there on confidence decides.
+    gate : name of the gate, one that sees thumbnails; for confidence alone there is none.
+    kept : None, or how many of the photos that are right by all backbones are to stay right, as a share: the budget is
+        then the least that does it.
 
     Attributes (beside those of every fusion)
     ----------
     order_ : the backbones' names, in the order in which they are asked.
     stages_ : the fitted fusions.
-    frontier_ : arrays ``thresholds``, ``costs`` and ``accuracies``, see :class:`Frontier`: of the training photos, by
+    frontier_ : the arrays of a :class:`manyeyes.fusion.frontier.Frontier` by their names: of the training photos, by
         what had not seen them.
-    threshold_ : how probable a class must be to be the answer.
+    price_ : what a further look must be worth.
+    gate_, prior_ : the gate over the S stages, and log-weights (S,) beside its own; None where there is none.
     """
 
     order_: list[str]
     stages_: list[Fusion]
     frontier_: dict[str, FloatArray]
-    threshold_: float
+    price_: float
+    gate_: Gate | None
+    prior_: FloatArray | None
 
-    def __init__(self, whole: Fusion, costs: Mapping[str, float], budget: float = 1.0) -> None:
+    def __init__(
+        self,
+        whole: Fusion,
+        costs: Mapping[str, float],
+        budget: float = 1.0,
+        by: By = "confidence",
+        gate: str = "cnn32",
+        kept: float | None = None,
+    ) -> None:
         self.whole = whole
         self.costs = costs
         self.budget = budget
+        self.by: By = by
+        self.gate = gate
+        self.kept = kept
 
     # As its stages have them, whatever they are set to by then.
     @property
@@ -132,19 +102,25 @@ class Cascade(Fusion):
         return self.whole.random_state
 
     def run(self, count: int, look: Look) -> Run:
-        """Answer for so many photos; each stage is asked about those only that those before were not sure of. The first
-        must see all."""
+        """Answer for so many photos; each stage is asked only about those that are worth a further look. The first must
+        see all."""
         log_proba, stages = np.empty((count, len(self.classes_))), np.zeros(count, np.int64)
-        left = np.arange(count)
+        picked, sure = np.zeros((count, len(self.stages_)), np.int64), np.full((count, len(self.stages_)), np.nan)
+        left, starts, steps = np.arange(count), np.zeros(count, np.int64), steps_of(self.costs_so_far())
         self.stages_[-1].share_with(self.stages_[:-1])
         for number, stage in enumerate(self.stages_):
-            if len(left):
-                seen, table = look(number, left)
-                if len(seen):
-                    log_proba[seen] = stage.predict_log_proba(table)
-                stages[seen] = number
-                left = seen[np.exp(log_proba[seen].max(axis=1)) < self.threshold_]
-        return Run(log_proba, stages)
+            seen, table = look(number, left) if len(left) else (left, None)
+            if table is None or not len(seen):
+                break
+            if number == 0:
+                starts[seen] = starts_of(self._weights(table), self.costs_so_far(), self.price_, self.by)
+            said = stage.predict_log_proba(table)
+            log_proba[seen], stages[seen] = said, number
+            picked[seen, number], sure[seen, number] = said.argmax(axis=1), np.exp(said.max(axis=1))
+            if number < len(steps):
+                worth = (1 - sure[seen, number]) / steps[number]
+                left = seen[goes_on(number, worth, starts[seen], self.price_, self.by)]
+        return Run(log_proba, stages, picked, sure)
 
     def run_on(self, table: FeatureTable) -> Run:
         """Answer for photos that all backbones have looked at."""
@@ -158,10 +134,23 @@ class Cascade(Fusion):
         self.stages_[-1].share_with(self.stages_[:-1])
         return np.stack([stage.predict_log_proba(table) for stage in self.stages_], axis=1)
 
+    def looks(self, table: FeatureTable) -> tuple[FloatArray, Looks]:
+        """What every stage says of photos that all backbones have looked at, log-probabilities (n, S, C), and how far
+        it is worth to look at them."""
+        said = self.opinions_of_stages(table)
+        return said, Looks.of(said, self._weights(table), self.costs_so_far(), self.by)
+
     def spend(self, budget: float) -> Self:
         """Go by another budget from now on. Nothing is trained. Raises ChoiceError for one too small."""
-        self.threshold_ = self.learnt.threshold(budget)
-        self.budget = budget
+        return self._go_by(self.learnt.price(budget), budget, None)
+
+    def keep(self, share: float) -> Self:
+        """From now on, let so many of the photos that all backbones have right stay right, at the least cost."""
+        price = self.learnt.keeping(share)
+        return self._go_by(price, self.learnt.at(price).cost, share)
+
+    def _go_by(self, price: float, budget: float, kept: float | None) -> Self:
+        self.price_, self.budget, self.kept = price, budget, kept
         self.__dict__.pop("_left", None)  # what is left without a backbone goes by the old one
         return self
 
@@ -170,10 +159,8 @@ class Cascade(Fusion):
         return Frontier(**self.frontier_)
 
     def expected(self) -> Expected:
-        """What the threshold comes to on the training photos, by what had not seen them."""
-        found = self.learnt
-        at = int(np.flatnonzero(found.thresholds <= self.threshold_)[-1])
-        return Expected(float(found.costs[at]), float(found.accuracies[at]), float(found.accuracies[-1]))
+        """What the price comes to on the training photos, by what had not seen them."""
+        return self.learnt.at(self.price_)
 
     def spent(self, stages: Index) -> tuple[float, float]:
         """What it takes on the mean when these stages answer, (n,): cost, as a share of what all backbones cost, and
@@ -191,6 +178,9 @@ class Cascade(Fusion):
             if any(backbone_of(name) == backbone for name in self.blocks_):
                 with suppress(LackingBackboneError):
                     stages[backbone] = stage.without(set(stage.blocks_) - set(self.blocks_))
+        if self.gate_ is not None and self.prior_ is not None:
+            left = [number for number, name in enumerate(self.order_) if name in stages]
+            self.gate_, self.prior_ = self.gate_.over(left), self.prior_[left]
         self.order_, self.stages_ = list(stages), list(stages.values())
         if self.stages_:
             self.blocks_, self.widths_ = self.stages_[-1].blocks_, self.stages_[-1].widths_
@@ -202,6 +192,7 @@ class Cascade(Fusion):
             own.setdefault(backbone_of(name), []).append(name)
         if unknown := own.keys() - self.costs.keys():
             raise ChoiceError(f"nobody says what {', '.join(sorted(unknown))} costs")
+        check_by(self.by, self.gate)
         self.order_ = learn_order(lesson, own, self.costs, self.budget)
         names = [own[backbone] for backbone in self.order_]
         prefixes = [list(chain(*names[: number + 1])) for number in range(len(names))]
@@ -209,24 +200,36 @@ class Cascade(Fusion):
         said = np.stack([stage.out_of_fold_ for stage in self.stages_], axis=1)
         known = np.isfinite(said).all(axis=(1, 2)) & (lesson.weights > 0)
         if not known.any():
-            raise ChoiceError("too few photos to learn a threshold by: add some, or leave out the budget")
-        found = Frontier.of(said[known], lesson.labels[known], self.costs_so_far(), lesson.weights[known])
-        self.frontier_ = vars(found)
-        self.spend(self.budget)
-        stopped = stops(np.exp(said.max(axis=2)), self.threshold_)
-        return said[np.arange(len(said)), stopped]
+            raise ChoiceError("too few photos to learn a price by: add some, or leave out the budget")
+        costs = self.costs_so_far()
+        weights = self._learn_to_pick(lesson, said, known)
+        looks = Looks.of(said[known], None if weights is None else weights[known], costs, self.by)
+        self.frontier_ = vars(Frontier.of(looks, said[known], lesson.labels[known], lesson.weights[known]))
+        self.spend(self.budget) if self.kept is None else self.keep(self.kept)
+        stops = Looks.of(said, weights, costs, self.by).stops(self.price_)
+        return said[np.arange(len(said)), stops]
+
+    def _learn_to_pick(self, lesson: Lesson, said: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray | None:
+        """Train the gate, if there is one; return the stages' log-weights (n, S) by gates that had not seen a photo."""
+        self.gate_, self.prior_ = None, None
+        if self.by == "confidence":
+            return None
+        costs = self.costs_so_far()
+        alone = Frontier.of(Looks.of(said[known], None, costs, "confidence"), said[known], lesson.labels[known])
+        price = alone.price(self.budget) if self.kept is None else alone.keeping(self.kept)
+        looks, budget = Looks.of(said, None, costs, self.by), alone.at(price).cost
+        picked = learn_to_pick(self.gate, lesson, self.order_, said, looks, budget, price)
+        self.gate_, self.prior_ = picked.gate, picked.prior
+        return picked.held_out
+
+    def _weights(self, table: FeatureTable) -> FloatArray | None:
+        """Log-weights of the stages by photos' thumbnails: (n, S)."""
+        if self.gate_ is None or self.prior_ is None:
+            return None
+        return log_weights(self.gate_, table) + self.prior_
 
     def _calibrate(self, lesson: Lesson, honest: FloatArray) -> None:
         self.out_of_fold_, self.temperature_ = honest, 1.0  # each stage is calibrated by itself
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return self.run_on(table).log_proba
-
-
-def stops(sure: FloatArray, threshold: float) -> Index:
-    """Where photos stop, (n,), whose most probable class is so probable at each stage, (n, S): at the first that is
-    sure, or the last."""
-    is_sure = sure >= threshold
-    is_sure[:, -1] = True  # nobody else can be asked
-    stopped: Index = is_sure.argmax(axis=1)
-    return stopped

@@ -26,6 +26,7 @@ from manyeyes.fusion.joint import Start, refitted, train_jointly
 from manyeyes.gates import GATES
 from manyeyes.gates.gate import Gate
 from manyeyes.gates.mixing import MIXERS, Space, log_weights
+from manyeyes.gates.objectives import Mixing
 from manyeyes.gates.training import TrainedGate, train_gate
 from manyeyes.label_space.embedding import has_labels, label_block
 from manyeyes.label_space.vectors import label_vectors
@@ -147,16 +148,9 @@ class MixtureOfExperts(PanelFusion):
 
     def _train_gate(self, lesson: Lesson, opinions: FloatArray, rows: npt.NDArray[np.int64]) -> TrainedGate:
         """A gate trained on these rows' out-of-fold opinions, out of those of all (n, K, C)."""
-        return train_gate(
-            GATES[self.gate],
-            self.panel_.inputs(lesson.table[rows]),
-            opinions[rows],
-            lesson.labels[rows],
-            lesson.weights[rows],
-            None if lesson.groups is None else lesson.groups[rows],
-            self.random_state,
-            self.space,
-        )
+        groups = None if lesson.groups is None else lesson.groups[rows]
+        objective = Mixing(opinions[rows], lesson.labels[rows], lesson.weights[rows], groups, self.space)
+        return train_gate(GATES[self.gate], self.panel_.inputs(lesson.table[rows]), objective, self.random_state)
 
     def _fit_further(self, lesson: Lesson, honest: FloatArray) -> FloatArray:
         """Train what the stages have made jointly, if that gains on rows held out from both; else leave it as it is."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manyeyes.features.table import FeatureTable
-from manyeyes.fusion.cascade import Cascade, stops
+from manyeyes.fusion.cascade import Cascade
 
 # Shares of what all backbones cost.
 BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -39,11 +39,10 @@ def study_budget(
 ) -> BudgetStudy:
     """Of photos that all backbones have looked at, and the numbers of their classes (n,).
 
-    Thresholds are those that the training photos gave for the budgets; one that the first backbone exceeds is left out.
+    Prices are those that the training photos gave for the budgets; one that the first backbone exceeds is left out.
     """
-    said = cascade.opinions_of_stages(table)
-    sure, right = np.exp(said.max(axis=2)), said.argmax(axis=2) == labels[:, None]
-    learnt = cascade.learnt
+    said, looks = cascade.looks(table)
+    right, learnt = said.argmax(axis=2) == labels[:, None], cascade.learnt
 
     def within(name: str, stopped: npt.NDArray[np.int64]) -> Within:
         accuracy = right[np.arange(len(right)), stopped].mean()
@@ -52,7 +51,7 @@ def study_budget(
 
     return BudgetStudy(
         tuple(
-            within(f"{budget:g}", stops(sure, learnt.threshold(budget)))
+            within(f"{budget:g}", looks.stops(learnt.price(budget)))
             for budget in budgets
             if learnt.allows(budget).any()
         ),
@@ -60,5 +59,5 @@ def study_budget(
             within(name if not number else f"+ {name}", np.full(len(right), number))
             for number, name in enumerate(cascade.order_)
         ),
-        within(f"{cascade.budget:.3g}", stops(sure, cascade.threshold_)),
+        within(f"{cascade.budget:.3g}", looks.stops(cascade.price_)),
     )

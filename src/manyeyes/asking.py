@@ -125,7 +125,7 @@ def _ask_in_turn(cascade: Cascade, backbones: dict[str, Backbone], paths: Sequen
 
     run = cascade.run(len(good), further)
     answers = [one for one in (*answers, asked) if len(one.rows)]
-    how = ways(cascade, run, sum(cascade.costs.values()))
+    how = ways(cascade, run)
     return Asked(run.log_proba, tuple(answers), first.is_good, first.rejected, tuple(how))
 
 

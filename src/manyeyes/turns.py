@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyeyes.fusion.cascade import Cascade, Run
-from manyeyes.fusion.frontier import steps_of
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class Way:
     stopped: str
 
 
-def ways(cascade: Cascade, run: Run, total: float) -> list[Way]:
-    """Of each photo that a cascade was asked about; ``total`` is what all backbones cost, lost ones too."""
-    names, costs = [str(name) for name in cascade.classes_], cascade.costs_so_far() / total
+def ways(cascade: Cascade, run: Run) -> list[Way]:
+    """Of each photo that a cascade was asked about."""
+    names, costs = [str(name) for name in cascade.classes_], cascade.costs_so_far()
 
     def turn(row: int, number: int) -> Turn:
         label, sure = names[run.picked[row, number]], float(run.sure[row, number])
@@ -50,7 +49,7 @@ def _why(cascade: Cascade, last: int, doubt: float) -> str:
     following = cascade.order_[last + 1]
     if cascade.by == "thumbnail":
         return f"by its thumbnail the gate did without {following}"
-    wanted = cascade.price_ * steps_of(cascade.costs_so_far())[last]
+    wanted = cascade.price_ * np.diff(cascade.costs_so_far())[last]
     if doubt >= wanted:
         return f"the file could not be read again for {following}"
     if not np.isfinite(wanted) or wanted >= 1:

@@ -109,11 +109,11 @@ def test_budget_shows_what_each_comes_to(run, model, world, tmp_path):
     done = run("budget", model, world.photos, "--figure", tmp_path / "frontier.svg")
     assert done.status == 0, done.err
     lines = [line.split() for line in done.out.splitlines() if line.strip()]
-    rows = {line[0]: line for line in lines if line[0].replace(".", "").isdigit() or line[0] in ("tint", "+")}
-    assert rows["1"][1:3] == ["100.0", "2.0"]
+    rows = {line[0]: line for line in lines}
+    assert rows["100%"][1:3] == ["100.0", "2.0"]
     assert rows["tint"][1:3] == ["20.0", "1.0"]
-    assert {"0.2", "0.3", "0.6", "0.75"} <= rows.keys()
-    assert "0.15" not in rows  # the first backbone takes more
+    assert {"20%", "30%", "60.0%", "50%"} <= rows.keys()
+    assert "15%" not in rows  # the first backbone takes more
     assert {path.name for path in tmp_path.glob("frontier.*")} == {"frontier.svg", "frontier.png"}
 
 
@@ -157,5 +157,40 @@ def test_budgets_in_macs_and_in_milliseconds(run, world, zoo, tmp_path):
     assert run(*fit, world.fast_zoo, "--budget-ms", 1000, "-o", tmp_path / "ms").status == 0
     assert ManyEyesClassifier.load(tmp_path / "ms").fusion_.price_ == -np.inf
     both = run(*fit, zoo, "--budget", 0.5, "--budget-ms", 3, "-o", tmp_path / "both")
-    assert both.error.endswith("choose one of --budget, --budget-macs and --budget-ms")
+    assert both.error.endswith("choose one of --budget, --budget-macs, --budget-ms and --keep")
     assert "such as 500M or 1.2G, not '5 litres'" in run(*fit, zoo, "--budget-macs", "5 litres", "-o", "x").error
+
+
+def test_what_is_to_be_kept_is_said_instead_of_a_budget(run, world, zoo, tmp_path):
+    fit = ("fit", world.photos, "--no-compare", "--zoo", zoo, "-o", tmp_path / "kept")
+    done = run(*fit, "--keep", 0.9)
+    assert done.status == 0, done.err
+    model = ManyEyesClassifier.load(tmp_path / "kept")
+    assert (model.budget, model.budget_unit, model.fusion_.kept) == (0.9, "kept", 0.9)
+    assert model.fusion_.expected().cost == model.fusion_.budget
+    assert run("budget", tmp_path / "kept", world.photos, "--set", 1).status == 0
+    assert ManyEyesClassifier.load(tmp_path / "kept").fusion_.kept == 1
+    assert "what is to be kept is a number above 0 and up to 1, not 1.5" in run(*fit, "--keep", 1.5).error
+
+
+@pytest.mark.parametrize("by", ["thumbnail", "both"])
+def test_a_gate_may_decide_by_the_thumbnail(run, world, zoo, tmp_path, by):
+    done = run(
+        "fit", world.photos, "--no-compare", "--zoo", zoo, "--budget", 0.6, "--budget-by", by, "-o", tmp_path / "m"
+    )
+    assert done.status == 0, done.err
+    assert "as far as a gate sees fit by the thumbnail" in done.err
+    model = ManyEyesClassifier.load(tmp_path / "m")
+    assert (model.fusion_.by, type(model.fusion_.gate_).__name__) == (by, "CnnGate32")
+    records = json.loads(run("predict", tmp_path / "m", "--json", "--explain", *world.paths).out)
+    table = model.look(world.paths).table
+    np.testing.assert_array_equal([len(one["turns"]) - 1 for one in records], model.fusion_.run_on(table).stages)
+    assert run("budget", tmp_path / "m", world.photos).status == 0
+
+
+def test_who_decides_wants_a_budget_and_a_gate_that_sees_thumbnails(run, world, zoo, tmp_path):
+    fit = ("fit", world.photos, "--no-compare", "--zoo", zoo, "-o", tmp_path / "m")
+    assert "--budget-by is about a budget" in run(*fit, "--budget-by", "both").error
+    by = (*fit, "--budget", 0.6, "--budget-by")
+    assert "the gate 'embedding' sees no thumbnails" in run(*by, "both", "--gate", "embedding").error
+    assert "confidence, thumbnail, both, not by 'chance'" in run(*by, "chance").error

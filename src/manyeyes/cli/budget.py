@@ -64,7 +64,7 @@ def budget(
         loaded.spend(Budget.read(chosen, loaded.budget_unit).number)
     seen, labels = look_at_labelled(loaded, photos)
     study = study_budget(cascade, seen.table, labels)
-    _show(study, len(labels))
+    _show(study)
     if figure is not None:
         _draw(study, Path(photos).name, figure)
     if chosen is not None:
@@ -74,10 +74,10 @@ def budget(
         )
 
 
-def _show(study: "BudgetStudy", photos: int) -> None:
+def _show(study: "BudgetStudy") -> None:
     from manyeyes.cli.tables import out, plain_table, title
 
-    title(f"{photos:,} photos")
+    title(f"{study.photos:,} photos")
     table = plain_table(["budget", "cost %", "backbones", "accuracy %", "of all's %"])
     every = study.always[-1].accuracy
 

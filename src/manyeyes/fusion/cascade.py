@@ -19,7 +19,7 @@ from manyeyes.errors import ChoiceError, LackingBackboneError
 from manyeyes.experts import ClassWeight, FloatArray
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of
-from manyeyes.fusion.frontier import By, Expected, Frontier, Index, Looks, goes_on, starts_of, steps_of
+from manyeyes.fusion.frontier import By, Expected, Frontier, Index, Looks, goes_on, starts_of
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.fusion.order import learn_order
 from manyeyes.fusion.picking import check_by, learn_to_pick
@@ -59,6 +59,7 @@ class Cascade(Fusion):
     ----------
     order_ : the backbones' names, in the order in which they are asked.
     stages_ : the fitted fusions.
+    total_ : what all backbones cost.
     frontier_ : the arrays of a :class:`manyeyes.fusion.frontier.Frontier` by their names: of the training photos, by
         what had not seen them.
     price_ : what a further look must be worth.
@@ -67,6 +68,7 @@ class Cascade(Fusion):
 
     order_: list[str]
     stages_: list[Fusion]
+    total_: float
     frontier_: dict[str, FloatArray]
     price_: float
     gate_: Gate | None
@@ -106,7 +108,7 @@ class Cascade(Fusion):
         see all."""
         log_proba, stages = np.empty((count, len(self.classes_))), np.zeros(count, np.int64)
         picked, sure = np.zeros((count, len(self.stages_)), np.int64), np.full((count, len(self.stages_)), np.nan)
-        left, starts, steps = np.arange(count), np.zeros(count, np.int64), steps_of(self.costs_so_far())
+        left, starts, steps = np.arange(count), np.zeros(count, np.int64), np.diff(self.costs_so_far())
         self.stages_[-1].share_with(self.stages_[:-1])
         for number, stage in enumerate(self.stages_):
             seen, table = look(number, left) if len(left) else (left, None)
@@ -166,11 +168,11 @@ class Cascade(Fusion):
         """What it takes on the mean when these stages answer, (n,): cost, as a share of what all backbones cost, and
         how many are asked."""
         costs = self.costs_so_far()
-        return float(costs[stages].mean() / costs[-1]), float(1 + stages.mean())
+        return float(costs[stages].mean()), float(1 + stages.mean())
 
     def costs_so_far(self) -> FloatArray:
-        """Of going as far as each stage: (S,)."""
-        return np.cumsum([self.costs[name] for name in self.order_])
+        """Of going as far as each stage, as shares of what all backbones cost, those too that are lost: (S,)."""
+        return np.cumsum([self.costs[name] for name in self.order_]) / self.total_
 
     def _keep_blocks(self, kept: list[int]) -> bool:
         stages: dict[str, Fusion] = {}
@@ -194,6 +196,7 @@ class Cascade(Fusion):
             raise ChoiceError(f"nobody says what {', '.join(sorted(unknown))} costs")
         check_by(self.by, self.gate)
         self.order_ = learn_order(lesson, own, self.costs, self.budget)
+        self.total_ = float(sum(self.costs[backbone] for backbone in self.order_))
         names = [own[backbone] for backbone in self.order_]
         prefixes = [list(chain(*names[: number + 1])) for number in range(len(names))]
         self.stages_ = self.whole.fit_nested(lesson, prefixes)

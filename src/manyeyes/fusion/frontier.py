@@ -49,7 +49,7 @@ class Frontier:
         stops = [looks.stops(price) for price in prices]
         return cls(
             prices,
-            np.array([looks.costs[stopped].mean() for stopped in stops]) / looks.costs[-1],
+            np.array([looks.costs[stopped].mean() for stopped in stops]),
             np.array([np.average(right[rows, stopped], weights=weights) for stopped in stops]),
             np.array([bound(losses[rows, stopped], weights) for stopped in stops]),
         )
@@ -116,7 +116,8 @@ class Looks:
     """n photos and how far to look at them.
 
     worth : of looking further after each stage but the last, (n, S − 1). weights : of the stages in the eyes of a gate
-    that sees thumbnails, logarithms (n, S), or None. costs : of going as far as each stage, (S,). by : who decides.
+    that sees thumbnails, logarithms (n, S), or None. costs : of going as far as each stage, (S,), as shares of what all
+    backbones cost. by : who decides.
     """
 
     worth: FloatArray
@@ -127,8 +128,7 @@ class Looks:
     @classmethod
     def of(cls, said: FloatArray, weights: FloatArray | None, costs: FloatArray, by: By) -> Self:
         """Of what the stages say: log-probabilities (n, S, C)."""
-        sure = np.exp(said[:, :-1].max(axis=2))
-        return cls((1 - sure) / steps_of(costs), weights, costs, by)
+        return cls((1 - np.exp(said[:, :-1].max(axis=2))) / np.diff(costs), weights, costs, by)
 
     def stops(self, price: float) -> Index:
         """The stage that answers, (n,)."""
@@ -147,9 +147,7 @@ class Looks:
         if self.by == "thumbnail":
             assert self.weights is not None
             earlier, later = np.triu_indices(len(self.costs), 1)
-            values = (self.weights[:, later] - self.weights[:, earlier]) / (
-                (self.costs[later] - self.costs[earlier]) / self.costs[-1]
-            )
+            values = (self.weights[:, later] - self.weights[:, earlier]) / (self.costs[later] - self.costs[earlier])
         if not values.size:
             return np.array([-np.inf])
         between = np.unique(np.quantile(values, np.linspace(0, 1, STEPS)))[::-1]
@@ -167,12 +165,6 @@ def starts_of(weights: FloatArray | None, costs: FloatArray, price: float, by: B
     Without a gate any may."""
     if weights is None:
         return 0
-    charged = np.clip(price, -FAR, FAR) * costs / costs[-1] if by == "thumbnail" else 0
+    charged = np.clip(price, -FAR, FAR) * costs if by == "thumbnail" else 0
     starts: Index = (weights - charged).argmax(axis=1)
     return starts
-
-
-def steps_of(costs: FloatArray) -> FloatArray:
-    """What each look after the first costs, as a share of all: (S − 1,)."""
-    steps: FloatArray = np.diff(costs) / costs[-1]
-    return steps

@@ -48,7 +48,7 @@ def learn_to_pick(
     Where the gate decides alone it picks the stage that answers. Where the cascade goes on, at this price, it picks the
     first that may answer, and is trained with what the cascade comes to from there.
     """
-    rows, costs = np.arange(len(said)), looks.costs / looks.costs[-1]
+    rows, costs = np.arange(len(said)), looks.costs
     risks = np.nan_to_num(1 - np.exp(said[rows, :, lesson.labels]))
     charge = risk_for_cost(np.average(risks, axis=0, weights=lesson.weights), costs, budget)
     spent = np.broadcast_to(costs, risks.shape)

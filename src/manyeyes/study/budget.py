@@ -10,7 +10,7 @@ from manyeyes.features.table import FeatureTable
 from manyeyes.fusion.cascade import Cascade
 
 # Shares of what all backbones cost.
-BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+BUDGETS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Within:
 @dataclass(frozen=True)
 class BudgetStudy:
     """within : of budgets, rising. always : of the first backbones in the cascade's order, one more each time; the last
-    asks all. chosen : what the cascade does now."""
+    asks all. chosen : what the cascade does now. photos : how many there are."""
 
     within: tuple[Within, ...]
     always: tuple[Within, ...]
     chosen: Within
+    photos: int
 
 
 def study_budget(
@@ -51,7 +52,7 @@ def study_budget(
 
     return BudgetStudy(
         tuple(
-            within(f"{budget:g}", looks.stops(learnt.price(budget)))
+            within(f"{budget:.0%}", looks.stops(learnt.price(budget)))
             for budget in budgets
             if learnt.allows(budget).any()
         ),
@@ -59,5 +60,6 @@ def study_budget(
             within(name if not number else f"+ {name}", np.full(len(right), number))
             for number, name in enumerate(cascade.order_)
         ),
-        within(f"{cascade.budget:.3g}", looks.stops(cascade.price_)),
+        within(f"{cascade.budget:.1%}", looks.stops(cascade.price_)),
+        len(labels),
     )

@@ -72,8 +72,8 @@ def main() -> None:
     ]
     words = (
         f"{len(test)} photos of {arguments.photos.name}, zoo {arguments.zoo}, {arguments.rounds} rounds; wall time of "
-        "a whole prediction, with reading, decoding and framing, of that by all backbones in the same round. *Promised*: "
-        "the share of MACs or of milliseconds that the photos spent, by the budget's unit."
+        "a whole prediction, with reading, decoding and framing, of that by all backbones in the same round. "
+        "*Promised*: the share of MACs or of milliseconds that the photos spent, by the budget's unit."
     )
     keep(arguments.output, "What asking fewer backbones saves", {"rows": rows}, words + "\n\n" + table(head, rows))
 

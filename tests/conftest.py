@@ -4,11 +4,12 @@ Tests that want photos and backbones get those of :mod:`small_world`, made once.
 """
 
 import os
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Where tests run side by side, a process for each core, more threads in one would only be in another's way. Said before
 # anything is imported that counts the cores.
@@ -18,6 +19,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 from huggingface_hub import constants as hub_constants
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -146,3 +150,17 @@ def world(made_world: World, own_home: None, monkeypatch: pytest.MonkeyPatch) ->
     """The small world, with a cache that its tests share: every photo is looked at once."""
     monkeypatch.setenv("MANYEYES_HOME", str(made_world.home))
     return made_world
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Debian's chromium, or Chrome, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
 
 FORMAT = "manyeyes-bundle"
-VERSION = 2
+VERSION = 3
 CONFIG, TENSORS, README = "config.json", "model.safetensors", "README.md"
 # A folder, in bundles whose backbones were adapted.
 BACKBONES = "backbones"

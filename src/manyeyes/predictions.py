@@ -58,7 +58,7 @@ def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Predi
     names = [str(name) for name in model.classes_]
     made: dict[int, Prediction] = {}
     for answer in asked.answers:
-        for row, cast in zip(answer.rows.tolist(), _votes(answer.fusion, answer.table, names), strict=True):
+        for row, cast in zip(answer.rows.tolist(), votes_of(answer.fusion, answer.table, names), strict=True):
             said = np.exp(asked.log_proba[row])
             probabilities = dict(zip(names, said.tolist(), strict=True))
             how = (asked.ways[row].turns, asked.ways[row].stopped) if asked.ways else ()
@@ -69,7 +69,7 @@ def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Predi
     return [next(predicted) if is_good else next(rejected) for is_good in asked.is_good]
 
 
-def _votes(fusion: Fusion, table: FeatureTable, names: list[str]) -> list[tuple[Vote, ...]]:
+def votes_of(fusion: Fusion, table: FeatureTable, names: Sequence[str]) -> list[tuple[Vote, ...]]:
     """For each photo every expert's vote; none where the fusion has no experts of its own for each backbone."""
     if not len(table):
         return []

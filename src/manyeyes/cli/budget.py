@@ -62,7 +62,7 @@ def budget(
     if chosen is not None:
         check_free(model)
         loaded.spend(Budget.read(chosen, loaded.budget_unit).number)
-    seen, labels = look_at_labelled(loaded, photos)
+    seen, labels, _ = look_at_labelled(loaded, photos)
     study = study_budget(cascade, seen.table, labels)
     _show(study)
     if figure is not None:

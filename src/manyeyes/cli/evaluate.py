@@ -50,7 +50,7 @@ def evaluate(
     from manyeyes.study.metrics import score
 
     loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
-    seen, labels = look_at_labelled(loaded, photos)
+    seen, labels, _ = look_at_labelled(loaded, photos)
     names = [str(name) for name in loaded.classes_]
     run = loaded.fusion_.run_on(seen.table) if isinstance(loaded.fusion_, Cascade) else None
     log_proba = run.log_proba if run else loaded.fusion_.predict_log_proba(seen.table)
@@ -75,9 +75,9 @@ def evaluate(
 
 def look_at_labelled(
     model: "ManyEyesClassifier", photos: str
-) -> "tuple[Extraction, np.ndarray[Any, np.dtype[np.int64]]]":
+) -> "tuple[Extraction, np.ndarray[Any, np.dtype[np.int64]], list[str]]":
     """Look at labelled photos, but for those of the split `train`, and say what is amiss; with the numbers of their
-    classes. Raises PhotoSourceError where nothing can be judged."""
+    classes, and their paths. Raises PhotoSourceError where nothing can be judged."""
     import numpy as np
 
     from manyeyes.errors import PhotoSourceError
@@ -104,8 +104,8 @@ def look_at_labelled(
     if not seen.is_good.any():
         raise PhotoSourceError(f"none of the {len(found)} photos of {photos} can be read")
     index = {name: position for position, name in enumerate(names)}
-    labels = np.array([index[label] for label in found.select(seen.is_good).labels])
-    return seen, labels
+    good = found.select(seen.is_good)
+    return seen, np.array([index[label] for label in good.labels]), list(good.paths)
 
 
 def _show(rows: "dict[str, Scores]", confusion: "np.ndarray[Any, Any]", names: list[str]) -> None:

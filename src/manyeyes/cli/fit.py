@@ -19,6 +19,8 @@ from manyeyes.cli.options import (
     Verbose,
     Zoo,
 )
+from manyeyes.cli.report import check_report
+from manyeyes.cli.report import write as write_page
 from manyeyes.progress import console, waiting
 
 # Panels of the help.
@@ -134,6 +136,13 @@ def fit(
             "cnn64) before; or both, the one from where the other begins. [default: confidence]",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page there on how good the model is on its own photos, by what had not seen them: see "
+            "`manyeyes report`."
+        ),
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Let every class count the same.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same model.")] = 0,
     compare: Annotated[
@@ -193,12 +202,18 @@ def fit(
     )
     model.check_choices()
     check_free(output)
+    if report is not None:
+        if model.is_joint:
+            raise ChoiceError("what is trained all at once is judged by few photos only: leave out --report")
+        check_report(report)
     found = read_photos(photos)
     _say_found(found)
     # What can be known before looking at photos is said before that.
     found.select(rows_of(found)[0]).require_classes(2)
     try:
-        rejected = _fit_jointly(model, found) if model.is_joint else _fit_in_stages(model, found, compare)
+        rejected = (
+            _fit_jointly(model, found) if model.is_joint else _fit_in_stages(model, found, compare, report, photos)
+        )
     except TooManyRejectedError as error:
         output.mkdir(parents=True, exist_ok=True)
         write_rejected(output / REJECTED, error.rejected)
@@ -227,8 +242,11 @@ def _budget(share: float | None, macs: str | None, ms: float | None, keep: float
     return given[0] if given else None
 
 
-def _fit_in_stages(model: "ManyEyesClassifier", found: "PhotoSet", compare: bool) -> "tuple[Rejected, ...]":
-    """Look at the photos, with backbones adapted to a part of them if so wished, compare all methods, and fit."""
+def _fit_in_stages(
+    model: "ManyEyesClassifier", found: "PhotoSet", compare: bool, report: Path | None, photos: str
+) -> "tuple[Rejected, ...]":
+    """Look at the photos, with backbones adapted to a part of them if so wished, compare all methods, fit, and write a
+    report if one is wanted."""
     import numpy as np
 
     from manyeyes.cli.compared import compare_methods, rows_of, without_copies
@@ -253,6 +271,12 @@ def _fit_in_stages(model: "ManyEyesClassifier", found: "PhotoSet", compare: bool
     with waiting("fitting the model"):
         model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
     model.facts_ |= told
+    if report is not None:
+        from manyeyes.report.judged import judge_training
+
+        numbers = np.searchsorted(model.classes_, labels[train])
+        judged = judge_training(model, seen.select(train), numbers, good.select(train).paths)
+        write_page(model, judged, report, photos)
     return seen.rejected
 
 

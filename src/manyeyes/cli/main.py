@@ -20,6 +20,7 @@ from manyeyes.cli import (
     features,
     fit,
     predict,
+    report,
     samples,
     study,
 )
@@ -40,6 +41,7 @@ app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("budget")(budget.budget)
+app.command("report")(report.report)
 app.command("extract", cls=extract.ExtractCommand)(extract.extract)
 app.command("study")(study.study)
 app.command("adapt")(adapt.adapt)

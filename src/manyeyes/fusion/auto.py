@@ -58,6 +58,9 @@ class Auto(Fusion):
         said = self._opinions(self._table(X))
         return {name: said[:, k] for k, name in enumerate(self.experts_)}
 
+    def honest_opinions(self) -> dict[str, FloatArray]:
+        return {name: ridge.out_of_fold_ for name, ridge in zip(self.experts_, self.ridges_, strict=True)}
+
     def contributions(self, X: FeatureTable | FloatArray) -> FloatArray:
         """What each block adds to the log-odds of a photo's class over the runner-up: (n, B), columns as ``blocks_``.
 

@@ -131,6 +131,9 @@ class Cascade(Fusion):
     def opinions(self, X: FeatureTable) -> dict[str, FloatArray]:
         return self.stages_[-1].opinions(X)
 
+    def honest_opinions(self) -> dict[str, FloatArray]:
+        return self.stages_[-1].honest_opinions()
+
     def opinions_of_stages(self, table: FeatureTable) -> FloatArray:
         """What every stage says of photos that all backbones have looked at: log-probabilities (n, S, C)."""
         self.stages_[-1].share_with(self.stages_[:-1])

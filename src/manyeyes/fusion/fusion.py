@@ -138,6 +138,11 @@ class Fusion(LogProbaClassifier):
         """What each expert says by itself, by its name: log-probabilities (n, C). None where there is but one."""
         return {}
 
+    def honest_opinions(self) -> dict[str, FloatArray]:
+        """The same of the training rows, by what had not seen them, as ``out_of_fold_``: a fusion that was saved has
+        forgotten them."""
+        return {}
+
     @abstractmethod
     def _fit(self, lesson: Lesson) -> FloatArray:
         """Learn from the blocks of ``blocks_``.
@@ -187,6 +192,9 @@ class PanelFusion(Fusion):
         check_is_fitted(self)
         said = self.panel_.log_proba(self._table(X))
         return {name: said[:, k] for k, name in enumerate(self.panel_.names_)}
+
+    def honest_opinions(self) -> dict[str, FloatArray]:
+        return {name: self.panel_.out_of_fold_[:, k] for k, name in enumerate(self.panel_.names_)}
 
     def _keep_blocks(self, kept: list[int]) -> bool:
         # An expert with a label space sees its backbone's own block too.

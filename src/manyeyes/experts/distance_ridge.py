@@ -22,6 +22,7 @@ from manyeyes.experts.folds import judged
 from manyeyes.experts.kernels import Rows, weighted_mean
 from manyeyes.experts.leave_out import RowsOfGroups, rows_of_each_group, solve_leaving_out, solve_on_landmarks
 from manyeyes.experts.weights import class_weights
+from manyeyes.threads import one_thread
 
 # Widths in units of the median squared distance; a wide kernel is all but linear.
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -171,8 +172,10 @@ class DistanceRidge(BaseEstimator):  # type: ignore[misc]
             return log_loss(rows.calibrated(outputs)[1], rows.labels, rows.judges)
 
         axes = {"width": WIDTHS, "strength": STRENGTHS, "tap_weight": TAP_WEIGHTS if len(near) > 1 else (1.0,)}
-        best = descend(loss, axes, START)
-        self.loss_ = loss(**best)
+        # Matrices are small here: where others compute too, the threads of a product would mostly wait for one another.
+        with one_thread(blas=True):
+            best = descend(loss, axes, START)
+            self.loss_ = loss(**best)
 
     def _set(self, near: Sequence[Rows], width: float, strength: float, tap_weight: float) -> None:
         shares = np.array([1.0] + [tap_weight] * (len(near) - 1))

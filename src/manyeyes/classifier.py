@@ -28,6 +28,7 @@ from manyeyes.fusion.mixture import MixtureOfExperts
 from manyeyes.fusion.picking import check_by
 from manyeyes.gates import GATES
 from manyeyes.home import network_off
+from manyeyes.hub import HubMixin
 from manyeyes.images import RejectedPhotoWarning, check_rejected, warn_rejected
 from manyeyes.photo_classifier import LOCAL, Paths, PhotoClassifier, as_paths
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from manyeyes.adapt.zoo import AdaptedZoo, Adapting
 
 
-class ManyEyesClassifier(PhotoClassifier):
+class ManyEyesClassifier(HubMixin, PhotoClassifier):
     """Classify photos by several frozen backbones, an expert on each, and a gate that weighs them photo by photo.
 
     Parameters

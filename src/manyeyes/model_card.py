@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import EvalResult, ModelCardData
+
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.images.photo import readable
 from manyeyes.label_space.vectors import PACKAGES
@@ -17,6 +19,7 @@ def model_card(model: "ManyEyesClassifier") -> str:
     """Markdown with the classes, photo counts, results and licences."""
     facts = model.facts_
     parts = [
+        f"---\n{_metadata(model)}\n---",
         "# A manyeyes classifier",
         f"{len(model.classes_)} classes, {len(model.cards_)} backbones, fused by `{model.fusion}`"
         + (f" with the `{model.gate}` gate" if model.fusion == "mixture" else "")
@@ -46,6 +49,26 @@ def model_card(model: "ManyEyesClassifier") -> str:
             f"licence {package.licence}.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _metadata(model: "ManyEyesClassifier") -> str:
+    """What the hub reads of a card: what the model is for, and how good its kind was on photos that it had not seen.
+    Under which licence a model is shared, its user decides."""
+    own = f"mixture-{model.gate}" if model.fusion == "mixture" else model.fusion
+    results = [
+        EvalResult("image-classification", "imagefolder", "photos of its user", metric, one[metric])
+        for one in model.facts_.get("results", ())
+        for metric in ("accuracy", "macro_f1")
+        if one["method"] == own and model.budget is None
+    ]
+    data = ModelCardData(
+        library_name="manyeyes",
+        pipeline_tag="image-classification",
+        tags=["manyeyes", "mixture-of-experts"],
+        model_name="a manyeyes classifier",
+        eval_results=results,
+    )
+    return str(data.to_yaml())
 
 
 def _budget(model: "ManyEyesClassifier") -> list[str]:

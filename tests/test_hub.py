@@ -1,4 +1,4 @@
-"""Models on the hub: what huggingface_hub itself reads, fetches from its cache, and sends to a server on this machine."""
+"""Models on the hub: what huggingface_hub reads, finds in its cache, and sends to a server on this machine."""
 
 import json
 import re
@@ -115,6 +115,7 @@ def hub(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     yield received
     server.shutdown()
+    server.server_close()
 
 
 def test_a_bundle_is_pushed_as_it_is(fitted, hub, tmp_path, world) -> None:

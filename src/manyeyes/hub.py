@@ -50,7 +50,7 @@ class HubMixin(ABC):
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
+        cache_dir: str | Path | None = None,
         token: str | bool | None = None,
         force_download: bool = False,
         local_files_only: bool = False,

@@ -123,7 +123,7 @@ def once(train: Extraction, y: np.ndarray, test: FeatureTable, truth: np.ndarray
         for way in WAYS:
             budget = 1.0 if way == "confidence" else TRAINED_FOR
             cascade = first if way == "confidence" else Cascade(whole, macs, budget, way).fit_lesson(lesson)
-            ways[way] = judged(cascade.looks(test)[1], cascade.learnt, said, labels, rivals)
+            ways[way] = judged(cascade.looks(said, test), cascade.learnt, said, labels, rivals)
         ways["threshold"] = judged(by_threshold(said, first), threshold_learnt(first, lesson), said, labels, rivals)
         return {
             "order": first.order_,

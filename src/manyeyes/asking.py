@@ -19,7 +19,7 @@ from manyeyes.errors import (
 from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.extract import Extraction
 from manyeyes.features.table import FeatureTable, backbone_of
-from manyeyes.fusion.cascade import Cascade
+from manyeyes.fusion.cascade import PART, Cascade
 from manyeyes.fusion.fusion import Fusion
 from manyeyes.images import Rejected
 from manyeyes.turns import Way, ways
@@ -27,8 +27,8 @@ from manyeyes.turns import Way, ways
 Index = npt.NDArray[np.int64]
 # Why a backbone cannot look, though others may. Weights that are not what they should be are another matter.
 FAILURES = (CardError, EngineError, FetchError, MissingExtraError, OfflineError)
-# Photos that a cascade is asked about at once, and bytes of their pixels that are kept for its later stages.
-PART, ROOM = 4096, 2**30
+# Bytes of photos' pixels that are kept for the later stages of a cascade.
+ROOM = 2**30
 Looking = Callable[[Sequence[str], Sequence[Backbone], Darkroom | None], Extraction]
 
 

@@ -58,7 +58,8 @@ def test_later_stages_are_asked_about_unsure_photos_only(fitted, new) -> None:
         if number < len(fitted.stages_) - 1:
             doubt = 1 - np.exp(run.log_proba[row].max())
             assert doubt / (costs[number + 1] - costs[number]) < fitted.price_
-    said, looks = fitted.looks(table)
+    said = fitted.opinions_of_stages(table)
+    looks = fitted.looks(said, table)
     np.testing.assert_array_equal(looks.stops(fitted.price_), run.stages)
     np.testing.assert_allclose(said[np.arange(len(said)), run.stages], run.log_proba, atol=1e-9)
     np.testing.assert_array_equal(fitted.predict_log_proba(table), run.log_proba)

@@ -46,7 +46,7 @@ def test_the_gate_looks_further_at_photos_that_want_it(fitted) -> None:
 
 def test_asked_in_turn_and_all_at_once_it_stops_at_the_same_stages(fitted) -> None:
     table, _, _ = world(100, seed=2)
-    _, looks = fitted.looks(table)
+    looks = fitted.looks(fitted.opinions_of_stages(table), table)
     np.testing.assert_array_equal(looks.stops(fitted.price_), fitted.run_on(table).stages)
 
 

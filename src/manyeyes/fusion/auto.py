@@ -7,9 +7,10 @@ a product of experts (Hinton, 2002), gives half its exponent to that kernel and 
 calibrated on leave-one-out outputs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,7 +20,7 @@ from manyeyes.experts.calibration import tempered
 from manyeyes.experts.distance_ridge import DistanceRidge, Problem, choose_landmarks
 from manyeyes.experts.lesson import Lesson
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
-from manyeyes.fusion.fusion import Fusion
+from manyeyes.fusion.fusion import Fusion, Watch
 from manyeyes.fusion.view import METRICS, MeanSeen, Sight, View
 
 # The exponent of the kernel on everything; the backbones' own kernels share the rest.
@@ -85,6 +86,18 @@ class Auto(Fusion):
         for other in others:
             assert isinstance(other, Auto)
             other._views = self._all_views
+
+    def watch(self) -> Watch:
+        return _Watch({name: self._view(name) for name in self.blocks_})
+
+    def say_nested(self, fusions: Sequence[Fusion], table: FeatureTable) -> FloatArray:
+        # Distances to the landmarks, which take longest, are found once for all.
+        return np.concatenate(
+            [
+                np.stack([_say(fusion, sight) for fusion in fusions], axis=1)
+                for sight in self._sights(self._table(table))
+            ]
+        )
 
     def _fit(self, lesson: Lesson) -> FloatArray:
         return self._take(_Learning(lesson, self.random_state))
@@ -173,6 +186,23 @@ class Auto(Fusion):
     def _pool(self, opinions: FloatArray) -> FloatArray:
         pooled: FloatArray = np.einsum("nkc,k->nc", opinions, self.exponents_)
         return pooled
+
+
+class _Watch(Watch):
+    """Distances to the landmarks are kept."""
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self._sight = Sight(views, {})
+
+    def say(self, fusion: Fusion, table: FeatureTable, kept: npt.NDArray[np.int64]) -> FloatArray:
+        self._sight = self._sight.of(kept, fusion._table(table).blocks)
+        return _say(fusion, self._sight)
+
+
+def _say(fusion: Fusion, sight: Sight) -> FloatArray:
+    """Of the photos in sight, which sees all of its blocks: (p, C)."""
+    assert isinstance(fusion, Auto)
+    return tempered(fusion._pool(fusion._opinions_of(sight)), fusion.temperature_)
 
 
 # A ridge, and whether its distances are plain or whitened.

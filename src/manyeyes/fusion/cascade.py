@@ -8,7 +8,7 @@ Or a gate picks a stage by the photo's thumbnail: where the photo stops, or only
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Self
 
@@ -26,6 +26,8 @@ from manyeyes.fusion.picking import check_by, learn_to_pick
 from manyeyes.gates.gate import Gate
 from manyeyes.gates.mixing import log_weights
 
+# Photos that are asked about at once: what is known of them is kept from stage to stage.
+PART = 1024
 # By the number of a stage, and photos by theirs: those that could be looked at, and what the stage sees of them.
 Look = Callable[[int, Index], tuple[Index, FeatureTable]]
 
@@ -110,13 +112,14 @@ class Cascade(Fusion):
         picked, sure = np.zeros((count, len(self.stages_)), np.int64), np.full((count, len(self.stages_)), np.nan)
         left, starts, steps = np.arange(count), np.zeros(count, np.int64), np.diff(self.costs_so_far())
         self.stages_[-1].share_with(self.stages_[:-1])
+        watch, before = self.stages_[-1].watch(), left
         for number, stage in enumerate(self.stages_):
             seen, table = look(number, left) if len(left) else (left, None)
             if table is None or not len(seen):
                 break
             if number == 0:
                 starts[seen] = starts_of(self._weights(table), self.costs_so_far(), self.price_, self.by)
-            said = stage.predict_log_proba(table)
+            said, before = watch.say(stage, table, np.searchsorted(before, seen)), seen
             log_proba[seen], stages[seen] = said, number
             picked[seen, number], sure[seen, number] = said.argmax(axis=1), np.exp(said.max(axis=1))
             if number < len(steps):
@@ -126,7 +129,12 @@ class Cascade(Fusion):
 
     def run_on(self, table: FeatureTable) -> Run:
         """Answer for photos that all backbones have looked at."""
-        return self.run(len(table), lambda number, rows: (rows, table.select(self.stages_[number].blocks_)[rows]))
+
+        def run(some: FeatureTable) -> Run:
+            return self.run(len(some), lambda number, rows: (rows, some.select(self.stages_[number].blocks_)[rows]))
+
+        parts = [run(table[start : start + PART]) for start in range(0, max(len(table), 1), PART)]
+        return Run(*(np.concatenate([vars(part)[one.name] for part in parts]) for one in fields(Run)))
 
     def opinions(self, X: FeatureTable) -> dict[str, FloatArray]:
         return self.stages_[-1].opinions(X)
@@ -136,14 +144,11 @@ class Cascade(Fusion):
 
     def opinions_of_stages(self, table: FeatureTable) -> FloatArray:
         """What every stage says of photos that all backbones have looked at: log-probabilities (n, S, C)."""
-        self.stages_[-1].share_with(self.stages_[:-1])
-        return np.stack([stage.predict_log_proba(table) for stage in self.stages_], axis=1)
+        return self.stages_[-1].say_nested(self.stages_, table)
 
-    def looks(self, table: FeatureTable) -> tuple[FloatArray, Looks]:
-        """What every stage says of photos that all backbones have looked at, log-probabilities (n, S, C), and how far
-        it is worth to look at them."""
-        said = self.opinions_of_stages(table)
-        return said, Looks.of(said, self._weights(table), self.costs_so_far(), self.by)
+    def looks(self, said: FloatArray, table: FeatureTable) -> Looks:
+        """How far it is worth to look at photos of which every stage says this, (n, S, C)."""
+        return Looks.of(said, self._weights(table), self.costs_so_far(), self.by)
 
     def spend(self, budget: float) -> Self:
         """Go by another budget from now on. Nothing is trained. Raises ChoiceError for one too small."""

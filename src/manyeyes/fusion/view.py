@@ -77,6 +77,12 @@ class Sight:
         near = self._known[name, metric]
         return np.broadcast_to(near.mean(axis=1, keepdims=True), near.shape) if name == self._silent else near
 
+    def of(self, kept: Index, blocks: Mapping[str, npt.NDArray[np.float32]]) -> "Sight":
+        """Only these of the photos, (n,), in these blocks."""
+        other = Sight(self._views, blocks)
+        other._known = {key: near[kept] for key, near in self._known.items()}
+        return other
+
     def without(self, name: str) -> "Sight":
         """The same photos, all landmarks as far as each other in this block: it speaks for no class."""
         other = copy(self)

@@ -42,7 +42,8 @@ def study_budget(
 
     Prices are those that the training photos gave for the budgets; one that the first backbone exceeds is left out.
     """
-    said, looks = cascade.looks(table)
+    said = cascade.opinions_of_stages(table)
+    looks = cascade.looks(said, table)
     right, learnt = said.argmax(axis=2) == labels[:, None], cascade.learnt
 
     def within(name: str, stopped: npt.NDArray[np.int64]) -> Within:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/ready
 	PATH="$(abspath $(BIN)):$$PATH" sh demo.sh
@@ -15,6 +15,9 @@ lint: $(VENV)/ready-to-develop
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/ready-to-develop
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "manyeyes needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -29,4 +32,4 @@ $(VENV)/ready-to-develop: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

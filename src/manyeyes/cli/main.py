@@ -21,6 +21,7 @@ from manyeyes.cli import (
     fit,
     predict,
     samples,
+    serve,
     study,
 )
 from manyeyes.cli.options import is_verbose
@@ -41,6 +42,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("budget")(budget.budget)
 app.command("extract", cls=extract.ExtractCommand)(extract.extract)
+app.command("serve")(serve.serve)
 app.command("study")(study.study)
 app.command("adapt")(adapt.adapt)
 app.command("decathlon")(decathlon.decathlon)

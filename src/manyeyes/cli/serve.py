@@ -45,7 +45,7 @@ def serve(
     try:
         from manyeyes.serve.app import make_app
         from manyeyes.serve.key import read_key
-        from manyeyes.serve.running import address_of, open_socket, run
+        from manyeyes.serve.running import listen, open_socket, run
     except ImportError as error:
         if (error.name or "").startswith("manyeyes"):
             raise
@@ -77,7 +77,7 @@ def serve(
             looking.get_ready()
         if key is None and host not in ("127.0.0.1", "localhost", "::1"):
             console.print("note: there is no API key: whoever reaches this machine may ask", soft_wrap=True)
-        console.print(f"serving {model.name} at {address_of(opened)} (Ctrl-C ends it)", soft_wrap=True)
+        console.print(f"serving {model.name} at {listen(opened)} (Ctrl-C ends it)", soft_wrap=True)
         _log_lines()
         run(make_app(looking, about(loaded, limits), limits, key), opened, receive_seconds + answer_seconds)
 

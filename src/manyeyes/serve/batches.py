@@ -95,7 +95,7 @@ class Batches:
     def _answer(self, batch: list[_Waiting]) -> None:
         start = time.perf_counter()
         try:
-            outcomes = self._look([one.photo for one in batch])
+            outcomes = list(zip(batch, self._look([one.photo for one in batch]), strict=True))
         except Exception as error:
             if len(batch) == 1:
                 batch[0].outcome.set_exception(error)
@@ -104,5 +104,5 @@ class Batches:
                 self._answer([one])
             return
         self._noted(len(batch), time.perf_counter() - start)
-        for one, outcome in zip(batch, outcomes, strict=True):
+        for one, outcome in outcomes:
             one.outcome.set_result(outcome)

@@ -96,6 +96,7 @@ def _one(body: bytes) -> list[Sent]:
 
 async def _parts(request: Request, body: bytes) -> list[Sent]:
     """The files of a form's field ``photos``; other fields do not matter."""
+    _check_end(request, body)
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
@@ -104,22 +105,22 @@ async def _parts(request: Request, body: bytes) -> list[Sent]:
     parser.spool_max_size = len(body) + 1  # or larger photos would be written to a disk
     try:
         form = await parser.parse()
-        _check_end(request, body)
     except MultiPartException as error:
         raise HTTPException(400, f"the body is no multipart/form-data: {error.message}") from None
-    files = form.getlist(FIELD)
-    if not all(isinstance(file, UploadFile) for file in files):
-        raise HTTPException(422, f"the form's field {FIELD!r} must be files, with file names")
-    sent = [Sent(_name(file.filename), await file.read()) for file in files if isinstance(file, UploadFile)]
-    await form.close()
-    return sent
+    try:
+        files = form.getlist(FIELD)
+        if not all(isinstance(file, UploadFile) for file in files):
+            raise HTTPException(422, f"the form's field {FIELD!r} must be files, with file names")
+        return [Sent(_name(file.filename), await file.read()) for file in files if isinstance(file, UploadFile)]
+    finally:
+        await form.close()
 
 
 def _check_end(request: Request, body: bytes) -> None:
     """The parser does not mind a body that was cut, and leaves out the photo that was."""
-    boundary = parse_options_header(request.headers["Content-Type"])[1][b"boundary"]
-    if b"--" + boundary + b"--" not in body:
-        raise MultiPartException("it has no end")
+    boundary = parse_options_header(request.headers["Content-Type"])[1].get(b"boundary")
+    if boundary is not None and b"--" + boundary + b"--" not in body:
+        raise HTTPException(400, "the body is no multipart/form-data: it has no end")
 
 
 def _name(given: str | None) -> str:

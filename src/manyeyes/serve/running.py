@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from manyeyes.errors import PlaceError
 
+BACKLOG = 2048
+
 
 def open_socket(host: str, port: int) -> socket.socket:
     """A socket bound to an address, on which nobody listens yet. Raises PlaceError when it cannot be had."""
@@ -28,7 +30,9 @@ def open_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-def address_of(opened: socket.socket) -> str:
+def listen(opened: socket.socket) -> str:
+    """Let those who come from now on wait to be served. Returns the address."""
+    opened.listen(BACKLOG)
     host, port = opened.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -40,6 +44,7 @@ def run(app: FastAPI, opened: socket.socket, patience: float) -> None:
         log_config=None,  # the command line has set up its own
         access_log=logging.getLogger("manyeyes").isEnabledFor(logging.INFO),
         server_header=False,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=round(patience),
     )
     # uvicorn listens to the signals while it runs and sends itself once more what it got, for whoever listened before:

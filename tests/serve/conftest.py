@@ -87,7 +87,7 @@ def serving(bundle: Path, *words: object, **environment: str) -> Iterator[Server
     try:
         lines = iter(process.stderr.readline, "")
         said = next(line for line in lines if line.startswith("serving "))
-        server = Server(process, said.split()[3])
+        server = Server(process, said.split(" at ")[1].split()[0])
         assert httpx.get(f"{server.url}/healthz", timeout=30).json() == {"status": "ok"}
         yield server
     finally:

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 # What a browser does when files are let go over the page.
 DROP = """(data) => {
   const files = new DataTransfer();
-  files.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], "dropped.png", { type: "image/png" }));
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  files.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 }"""
 

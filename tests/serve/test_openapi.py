@@ -18,11 +18,11 @@ def test_every_address_is_described(schema):
     assert sorted(one.ok().path for one in schema.get_all_operations()) == PATHS
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_every_answer_is_as_it_is_described(schema, path):
+@pytest.mark.parametrize("path, mode", [*((path, "positive") for path in PATHS), ("/predict", "negative")])
+def test_every_answer_is_as_it_is_described(schema, path, mode):
     (operation,) = (one.ok() for one in schema.get_all_operations() if one.ok().path == path)
 
-    @given(case=operation.as_strategy())
+    @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
     @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def answered(case):
         case.call_and_validate(headers={"X-API-Key": "the key"})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from manyeyes.asking import FAILURES, Asked, ask_as_can
+from manyeyes.asking import FAILURES, Asked, Looking, ask_as_can
 from manyeyes.backbones.backbone import Backbone
 from manyeyes.backbones.card import Card
 from manyeyes.backbones.nets import PrecisionChoice
@@ -67,9 +68,9 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_accepted()
         return self._extract(X, [self._same(card) for card in self.cards_])
 
-    def ask(self, X: Paths) -> Asked:
+    def ask(self, X: Paths, look: Looking | None = None) -> Asked:
         """What it says of the photos at paths ``X``, and who was asked: of a cascade as few backbones as each photo
-        wants.
+        wants. ``look`` lets backbones see photos that are no files, or whose features are kept elsewhere.
 
         A backbone that cannot look, because its weights are not to be had, say, is done without, with a
         :class:`manyeyes.asking.LostBackboneWarning`. Raises as :meth:`look`, LackingBackboneError where the fusion can
@@ -84,7 +85,19 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 lost[card.name] = error
         if not able:
             raise next(iter(lost.values()))
-        return ask_as_can(self.fusion_, able, as_paths(X), self._extract, lost)
+        return ask_as_can(self.fusion_, able, as_paths(X), look or self._extract, lost)
+
+    def get_ready(self, photos: int) -> None:
+        """Build the networks now, as it pays for so many photos, so that none has to wait for them.
+
+        A backbone that cannot look is passed over: :meth:`ask` does without it. Raises as :meth:`look`.
+        """
+        self._check_accepted()
+        for card in self.cards_:
+            with suppress(*FAILURES):
+                backbone = self._same(card)
+                backbone.expect(photos)
+                _ = backbone.encoder
 
     def _check_accepted(self) -> None:
         """Raise LicenceError, see :meth:`look`."""

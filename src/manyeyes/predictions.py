@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from manyeyes.asking import Looking
 from manyeyes.features.table import FeatureTable, backbone_of, tap_of
 from manyeyes.fusion.auto import Auto
 from manyeyes.fusion.fusion import Fusion
@@ -51,9 +52,11 @@ class Prediction:
     stopped: str = ""
 
 
-def predictions(model: "ManyEyesClassifier", paths: Sequence[str]) -> list[Prediction | Rejected]:
-    """The outcome for each path, in order: a prediction, or why the file could not be read."""
-    asked = model.ask(paths)
+def predictions(
+    model: "ManyEyesClassifier", paths: Sequence[str], look: Looking | None = None
+) -> list[Prediction | Rejected]:
+    """The outcome for each path, in order: a prediction, or why the file could not be read. ``look`` as of ``ask``."""
+    asked = model.ask(paths, look)
     good = [path for path, is_good in zip(paths, asked.is_good, strict=True) if is_good]
     names = [str(name) for name in model.classes_]
     made: dict[int, Prediction] = {}

@@ -61,9 +61,9 @@ def test_each_photo_is_decoded_once_and_asking_in_parts_is_the_same(world, model
     loaded = ManyEyesClassifier.load(model, features=tmp_path / "none yet").spend(1.0)
     decoded, decode = [], darkroom.decode
 
-    def noted(data, path):
+    def noted(data, path, most):
         decoded.append(path)
-        return decode(data, path)
+        return decode(data, path, most)
 
     monkeypatch.setattr(darkroom, "decode", noted)
     proba = loaded.predict_proba(world.paths)

@@ -13,6 +13,7 @@ COMMANDS = [
     ["predict"],
     ["evaluate"],
     ["extract"],
+    ["serve"],
     ["study"],
     ["samples"],
     ["backbones"],
@@ -23,7 +24,19 @@ COMMANDS = [
     ["features", "info"],
     ["features", "prune"],
 ]
-HEAVY = {"ray", "torch", "timm", "pyarrow", "sklearn", "scipy", "numpy", "PIL", "onnxruntime", "huggingface_hub"}
+HEAVY = {
+    "ray",
+    "torch",
+    "timm",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "PIL",
+    "fastapi",
+    "onnxruntime",
+    "huggingface_hub",
+}
 
 
 def test_no_help_imports_anything_heavy():

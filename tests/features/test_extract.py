@@ -212,7 +212,7 @@ def test_only_new_photos_are_looked_at(backbones, photos, store, monkeypatch):
     extract(paths[:7], backbones, store)
     looked_at = []
     decode = darkroom.decode
-    monkeypatch.setattr(darkroom, "decode", lambda data, path: looked_at.append(path) or decode(data, path))
+    monkeypatch.setattr(darkroom, "decode", lambda data, path, *most: looked_at.append(path) or decode(data, path))
     extraction = extract(paths, backbones, store)
     assert extraction.computed == 5
     # Once each, although two backbones look at them.
@@ -285,8 +285,8 @@ def test_memory_does_not_grow_with_the_number_of_photos(backbones, photos, tmp_p
     images, framed = Peak(), Peak()
     decode, look = darkroom.decode, pipeline._frame
 
-    def watched_decode(data: bytes, path: str) -> object:
-        image = decode(data, path)
+    def watched_decode(data: bytes, path: str, most: int) -> object:
+        image = decode(data, path, most)
         images.watch(image)
         return image
 

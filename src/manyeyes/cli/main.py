@@ -22,6 +22,7 @@ from manyeyes.cli import (
     predict,
     report,
     samples,
+    serve,
     study,
 )
 from manyeyes.cli.options import is_verbose
@@ -43,6 +44,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("budget")(budget.budget)
 app.command("report")(report.report)
 app.command("extract", cls=extract.ExtractCommand)(extract.extract)
+app.command("serve")(serve.serve)
 app.command("study")(study.study)
 app.command("adapt")(adapt.adapt)
 app.command("decathlon")(decathlon.decathlon)

@@ -13,7 +13,7 @@ from manyeyes.errors import LackingError
 from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.pipeline import Lack, Spaces, fill
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space, embedding_space
-from manyeyes.features.store import FeatureStore
+from manyeyes.features.store import FeatureStore, Store
 from manyeyes.features.table import FeatureTable, SourceLabels, block_name
 from manyeyes.images import Rejected, together
 from manyeyes.progress import counting
@@ -72,7 +72,7 @@ class Filling:
 def extract(
     paths: Sequence[str],
     backbones: Sequence[Backbone],
-    store: FeatureStore | None = None,
+    store: Store | None = None,
     darkroom: Darkroom | None = None,
 ) -> Extraction:
     """Embed the photos at ``paths`` by every backbone, at all its taps.
@@ -99,7 +99,7 @@ def extract(
 def fill_store(
     paths: Sequence[str],
     backbones: Sequence[Backbone],
-    store: FeatureStore,
+    store: Store,
     verify: bool = False,
     darkroom: Darkroom | None = None,
 ) -> Filling:
@@ -173,7 +173,7 @@ def _parts(lack: Lack) -> Iterator[Lack]:
         yield Lack(part, by_tap, lack.thumbnails.intersection(part))
 
 
-def _read(store: FeatureStore, spaces: Spaces, photos: list[str]) -> FeatureTable:
+def _read(store: Store, spaces: Spaces, photos: list[str]) -> FeatureTable:
     columns = {key: store.read(space, photos) for key, space in spaces.items()}
     source_labels = {
         backbone: SourceLabels(found["label_index"], found["label_probability"])

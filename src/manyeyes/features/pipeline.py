@@ -21,7 +21,7 @@ from manyeyes.backbones.nets import FINAL
 from manyeyes.backbones.preprocess import frame
 from manyeyes.features.darkroom import Darkroom
 from manyeyes.features.space import THUMBNAIL_SIDE, THUMBNAILS, Space
-from manyeyes.features.store import FeatureStore
+from manyeyes.features.store import Store
 from manyeyes.features.writer import SECONDS, ShardWriter
 from manyeyes.images import Rejected, thumbnail
 from manyeyes.progress import counting
@@ -81,7 +81,7 @@ class _Looking:
 
 
 def fill(
-    store: FeatureStore,
+    store: Store,
     spaces: Spaces,
     backbones: Sequence[Backbone],
     lack: Lack,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,18 @@ class SpaceInfo:
     folder: str
     photos: int
     bytes: int
+
+
+class Store(Protocol):
+    """What those who look at photos ask of a place for features; see :class:`FeatureStore`."""
+
+    def write(self, space: Space, photos: Sequence[str], columns: Columns) -> None: ...
+
+    def missing(self, space: Space, photos: Sequence[str], verify: bool = True) -> list[str]: ...
+
+    def read(self, space: Space, photos: Sequence[str]) -> dict[str, npt.NDArray[Any]]: ...
+
+    def gather(self, folder: str) -> None: ...
 
 
 class FeatureStore:

@@ -11,7 +11,7 @@ import numpy as np
 from manyeyes.errors import StoreError
 from manyeyes.features.shard import Columns
 from manyeyes.features.space import Space
-from manyeyes.features.store import FeatureStore
+from manyeyes.features.store import Store
 
 # How much a killed process can lose at most: so many photos, or so many seconds of work and one chunk.
 PHOTOS = 512
@@ -29,7 +29,7 @@ class ShardWriter:
     """Gathers rows by space and writes them together. Used in a ``with``, whose end writes the rest, also after an
     error or Ctrl-C: what was finished is kept. Nothing waits longer than ``patience`` (seconds) for the rest."""
 
-    def __init__(self, store: FeatureStore, patience: float = SECONDS) -> None:
+    def __init__(self, store: Store, patience: float = SECONDS) -> None:
         self._store = store
         self._patience = patience
         self._gathered: dict[str, _Gathered] = {}

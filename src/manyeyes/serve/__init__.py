@@ -1,0 +1,1 @@
+"""A model behind HTTP: photos come in requests, answers go out, and nothing is kept."""

@@ -159,7 +159,7 @@ def browser() -> "Iterator[Browser]":
 
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if found is None:
-        pytest.skip("no chromium on this machine")
+        pytest.skip("no chromium on this machine: install Debian's, say")
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

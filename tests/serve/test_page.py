@@ -1,17 +1,11 @@
 """The page, in a browser: photos go in, and what it then shows."""
 
 import base64
-import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 from serve.conftest import fitted, serving
-
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: install Debian's, say")
 
 # What a browser does when files are let go over the page.
 DROP = """(data) => {
@@ -20,14 +14,6 @@ DROP = """(data) => {
   files.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

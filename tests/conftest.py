@@ -152,9 +152,10 @@ def world(made_world: World, own_home: None, monkeypatch: pytest.MonkeyPatch) ->
     return made_world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """Debian's chromium, or Chrome, without a window."""
+    """Debian's chromium, or Chrome, without a window. While it is open nobody else can run an event loop in this
+    process: hence one for each module."""
     from playwright.sync_api import sync_playwright
 
     found = shutil.which("chromium") or shutil.which("google-chrome")

@@ -15,6 +15,7 @@ from manyeyes.cli.options import (
     Quiet,
     Verbose,
 )
+from manyeyes.cli.outputs import check_output
 
 if TYPE_CHECKING:
     from manyeyes.study.budget import BudgetStudy, Within
@@ -58,7 +59,7 @@ def budget(
     if not isinstance(cascade, Cascade):
         raise ChoiceError(f"{model} asks all backbones about every photo: fit it with --budget to let it ask fewer")
     if figure is not None:
-        _check_figure(figure)
+        check_output(figure, "figure", "manyeyes.study.figures.frontier", "study")
     if chosen is not None:
         check_free(model)
         loaded.spend(Budget.read(chosen, loaded.budget_unit).number)
@@ -94,21 +95,6 @@ def _show(study: "BudgetStudy") -> None:
     for one in study.always:
         add(one, "dim")
     out.print(table)
-
-
-def _check_figure(figure: Path) -> None:
-    """Raise what is wrong before all photos are looked at."""
-    from manyeyes.errors import MissingExtraError, StudyError
-    from manyeyes.writing import try_writing
-
-    try:
-        import manyeyes.study.figures.frontier  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("--figure needs matplotlib: pip install 'manyeyes[study]'") from None
-    try:
-        try_writing(figure)
-    except OSError as error:
-        raise StudyError(f"no figure can be written to {figure}: {error.strerror}") from None
 
 
 def _draw(study: "BudgetStudy", photos: str, figure: Path) -> None:

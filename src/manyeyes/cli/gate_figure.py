@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from manyeyes.cli.outputs import check_output
+
 if TYPE_CHECKING:
     from manyeyes.adapt.adapting import Course
     from manyeyes.adapt.bank import DomainBank
@@ -13,19 +15,11 @@ if TYPE_CHECKING:
 
 def check_figure(figure: Path, plan: "Plan", domains: int) -> None:
     """Raise what is wrong before hours of work."""
-    from manyeyes.errors import AdaptError, ChoiceError, MissingExtraError
-    from manyeyes.writing import try_writing
+    from manyeyes.errors import ChoiceError
 
     if plan.gating is None or plan.gating.at != "pooled" or plan.gating.static or domains > 1:
         raise ChoiceError("--figure draws the gate over the features of one domain: --method gated, or …+gated")
-    try:
-        import manyeyes.study.figures.gate  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("--figure needs matplotlib: pip install 'manyeyes[study]'") from None
-    try:
-        try_writing(figure)
-    except OSError as error:
-        raise AdaptError(f"no figure can be written to {figure}: {error.strerror}") from None
+    check_output(figure, "figure", "manyeyes.study.figures.gate", "study")
 
 
 def draw(bank: "DomainBank", course: "Course", paths: tuple[str, ...], backbone: str, figure: Path) -> None:

@@ -15,6 +15,7 @@ from manyeyes.cli.options import (
     Quiet,
     Verbose,
 )
+from manyeyes.cli.outputs import check_output
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
@@ -48,19 +49,8 @@ def report(
 
 
 def check_report(output: Path) -> None:
-    """Raise what is wrong before all photos are looked at: MissingExtraError, or StudyError where nothing can be
-    written."""
-    from manyeyes.errors import MissingExtraError, StudyError
-    from manyeyes.writing import try_writing
-
-    try:
-        import manyeyes.report.write  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(f"a report needs {error.name}: pip install 'manyeyes[report]'") from None
-    try:
-        try_writing(output)
-    except OSError as error:
-        raise StudyError(f"no report can be written to {output}: {error.strerror}") from None
+    """Raise what is wrong before all photos are looked at."""
+    check_output(output, "report", "manyeyes.report.write", "report")
 
 
 def write(model: "ManyEyesClassifier", judged: "Judged", output: Path, photos: str) -> None:

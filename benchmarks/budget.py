@@ -3,8 +3,8 @@
     python benchmarks/budget.py FLOWERS17 CALTECH101 TRASHNET6 HYMENOPTERA2 --zoo mirror -o docs/results/budget.md
 
 Half of each class's photos learn, half judge, both ways. Orders, prices, gates and subsets are chosen by the photos
-that learn; nothing is by those that judge. Finished parts are kept in a folder, and a run that was stopped goes on
-there.
+that learn; what those that judge would have chosen is told apart. Finished parts are kept in a folder, and a run that
+was stopped goes on there.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main() -> None:
         labels = np.array(found.select(seen.is_good).labels)
         calls = [
             joblib.delayed(finished)(
-                arguments.kept and arguments.kept / f"{folder.name}-{seed}-{fold}.json",
+                arguments.kept and arguments.kept / f"{arguments.zoo}-{folder.name}-{seed}-{fold}.json",
                 seen.select(train),
                 labels[train],
                 seen.table[test],
@@ -181,6 +181,7 @@ def always(lesson: Lesson, test: FeatureTable, truth: np.ndarray, macs: Costs) -
         for share in MOST
     }
     fitted: dict[tuple[str, ...], dict[str, Any]] = {}
+    chosen = {what: some for what, some in chosen.items() if some}
     for some in chosen.values():
         names = min(some, key=lambda names: lacking[names])
         if names not in fitted:

@@ -55,11 +55,13 @@ def _metadata(model: "ManyEyesClassifier") -> str:
     """What the hub reads of a card: what the model is for, and how good its kind was on photos that it had not seen.
     Under which licence a model is shared, its user decides."""
     own = f"mixture-{model.gate}" if model.fusion == "mixture" else model.fusion
+    # What is compared is trained in stages, without a label space, and asks all backbones.
+    is_compared = model.budget is None and model.training == "staged" and model.label_space is None
     results = [
         EvalResult("image-classification", "imagefolder", "photos of its user", metric, one[metric])
         for one in model.facts_.get("results", ())
         for metric in ("accuracy", "macro_f1")
-        if one["method"] == own and model.budget is None
+        if is_compared and one["method"] == own
     ]
     data = ModelCardData(
         library_name="manyeyes",

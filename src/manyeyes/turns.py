@@ -45,7 +45,8 @@ def ways(cascade: Cascade, run: Run) -> list[Way]:
 
 def _why(cascade: Cascade, last: int, doubt: float) -> str:
     if last == len(cascade.stages_) - 1:
-        return "all backbones were asked"
+        is_whole = cascade.costs_so_far()[-1] > 1 - 1e-9
+        return "all backbones were asked" if is_whole else "all backbones that can look were asked"
     following = cascade.order_[last + 1]
     if cascade.by == "thumbnail":
         return f"by its thumbnail the gate did without {following}"

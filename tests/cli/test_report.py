@@ -100,6 +100,34 @@ def test_fitting_ends_with_a_report_on_what_had_not_seen_the_photos(run, world, 
     assert sorted(photo["probabilities"][0][1] for photo in data["photos"]) == pytest.approx(sorted(honest), abs=1e-4)
 
 
+def test_a_report_in_the_models_own_folder_is_refused(run, trained, world, tmp_path):
+    words = "lies in the model's own folder"
+    assert words in run("report", trained, world.photos, "-o", trained / "report.html").error
+    fit = ("fit", world.photos, "--zoo", world.fast_zoo, "--no-compare", "-o", tmp_path / "model")
+    assert words in run(*fit, "--report", tmp_path / "model" / "report.html").error
+    assert not (tmp_path / "model").exists()
+
+
+def test_photos_that_backbones_were_adapted_to_do_not_judge(run, world, tmp_path):
+    output = tmp_path / "own.html"
+    fit = ("fit", world.photos, "--zoo", f"local:{world.folder / 'tiny'}", "--no-compare", "-o", tmp_path / "model")
+    done = run(*fit, "--adapt", "norms", "--adapt-epochs", 1, "--report", output)
+    assert done.status == 0, done.err
+    adapted = int(re.search(r"adapted to (\d+) of the photos", done.err)[1])
+    assert f"judged on {36 - adapted} photos" in output.read_text()
+    assert str(world.folder) not in output.read_text()  # where its weights came from
+
+
+def test_every_vote_has_a_name(run, world, tmp_path):
+    ManyEyesClassifier(zoo=world.fast_zoo).fit(world.paths, world.labels).save(tmp_path / "model")
+    output = tmp_path / "report.html"
+    assert run("report", tmp_path / "model", world.held_out, "-o", output).status == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', output.read_text(), re.DOTALL)[1])
+    assert data["experts"] == ["tint", "edges", "all blocks"]
+    assert [vote[0] for vote in data["photos"][0]["votes"]] == [0, 1, 2]
+    assert data["counted"] == "log-odds"
+
+
 def test_a_cascade_tells_how_many_it_asked(run, world, tmp_path):
     model = ManyEyesClassifier(zoo=world.fast_zoo, budget=1e6, budget_unit="ms").fit(world.paths, world.labels)
     model.save(tmp_path / "model")

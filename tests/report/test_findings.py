@@ -7,6 +7,7 @@ from manyeyes.features.table import FeatureTable
 from manyeyes.report.findings import find
 from manyeyes.report.judged import Judged
 from manyeyes.report.suspects import likely_mislabelled, near_duplicates
+from manyeyes.report.words import short_path, verdict
 
 
 def judged(rows: int = 60, classes: int = 3, seed: int = 0, experts: int = 2) -> Judged:
@@ -26,7 +27,7 @@ def judged(rows: int = 60, classes: int = 3, seed: int = 0, experts: int = 2) ->
         tuple(f"/photos/{row}.jpg" for row in range(rows)),
         said(3.0),
         {name: said(1.5) for name in names} | {"all blocks": said(2.0)},
-        ((),) * rows,
+        lambda some: [()] * len(some),
         None,
         table,
         tuple(f"{row:064x}" for row in range(rows)),
@@ -76,6 +77,17 @@ def test_wrong_labels_are_found() -> None:
     }
 
 
+def test_wrong_labels_are_sought_among_new_photos_only() -> None:
+    one = judged(300, seed=1)
+    labels, is_new = one.labels.copy(), np.ones(300, bool)
+    log_proba = np.log(0.98 * np.eye(3)[labels] + 0.02 / 3)
+    labels[[10, 20]] = (labels[[10, 20]] + 1) % 3
+    is_new[20] = False
+    some = vars(one) | {"labels": labels, "log_proba": log_proba, "is_new": is_new}
+    assert likely_mislabelled(Judged(**some)).tolist() == [10]
+    assert not len(likely_mislabelled(Judged(**(some | {"is_new": labels > 0}))))
+
+
 def test_wrong_labels_are_not_sought_where_a_class_is_missing() -> None:
     one = judged()
     assert not len(likely_mislabelled(Judged(**(vars(one) | {"classes": (*one.classes, "rare")}))))
@@ -91,6 +103,31 @@ def test_photos_that_are_nearly_the_same_are_found() -> None:
     assert [(pair.first, pair.second) for pair in pairs[:2]] == [(3, 7), (40, 41)]
     assert pairs[0].cosine == 1
     assert 0.95 <= pairs[1].cosine < 1
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 6])
+def test_few_photos_are_compared_too(rows) -> None:
+    one = judged(rows, 2)
+    same = FeatureTable({name: np.ones((rows, 8), np.float32) for name in one.table.names})
+    assert len(near_duplicates(Judged(**(vars(one) | {"table": same})))) == rows * (rows - 1) // 2
+
+
+@pytest.mark.parametrize(("better", "words"), [(True, "more than by chance"), (False, "fewer than by chance")])
+def test_who_is_better_is_said_either_way(better, words) -> None:
+    one = judged(200)
+    right = np.log(0.98 * np.eye(3)[one.labels] + 0.02 / 3)
+    good, bad = right, np.roll(right, 1, axis=1)
+    log_proba, theirs = (good, bad) if better else (bad, good)
+    found = find(Judged(**(vars(one) | {"log_proba": log_proba, "opinions": {"a": theirs, "b": theirs}})))
+    assert words in verdict(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [("/home/me/photos/cat/1.jpg", "cat/1.jpg"), ("1.jpg", "1.jpg"), ("s3://bucket/cat/1.jpg", "cat/1.jpg")],
+)
+def test_where_photos_lie_is_not_told(path, short) -> None:
+    assert short_path(path) == short
 
 
 def test_a_single_photo_is_like_no_other() -> None:

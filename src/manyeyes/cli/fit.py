@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from manyeyes.fusion.budget import Budget
     from manyeyes.fusion.frontier import By
     from manyeyes.images import PhotoSet, Rejected
+    from manyeyes.report.judged import Judged
 
 
 def fit(
@@ -174,7 +175,9 @@ def fit(
     if budget_by is not None and within is None:
         raise ChoiceError("--budget-by is about a budget: give one with --budget, --budget-macs, --budget-ms or --keep")
     training = "joint" if joint else training or "staged"
-    wants_mixture = (gate is not None and budget_by is None) or training != "staged" or label_space is not None
+    wants_mixture = (
+        (gate is not None and budget_by in (None, "confidence")) or training != "staged" or label_space is not None
+    )
     model = ManyEyesClassifier(
         zoo=zoo,
         gate=gate or "cnn32",
@@ -205,15 +208,16 @@ def fit(
     if report is not None:
         if model.is_joint:
             raise ChoiceError("what is trained all at once is judged by few photos only: leave out --report")
-        check_report(report)
+        check_report(report, output)
     found = read_photos(photos)
     _say_found(found)
     # What can be known before looking at photos is said before that.
     found.select(rows_of(found)[0]).require_classes(2)
     try:
-        rejected = (
-            _fit_jointly(model, found) if model.is_joint else _fit_in_stages(model, found, compare, report, photos)
-        )
+        if model.is_joint:
+            rejected, judged = _fit_jointly(model, found), None
+        else:
+            rejected, judged = _fit_in_stages(model, found, compare, wants_report=report is not None)
     except TooManyRejectedError as error:
         output.mkdir(parents=True, exist_ok=True)
         write_rejected(output / REJECTED, error.rejected)
@@ -225,6 +229,8 @@ def fit(
         write_rejected(output / REJECTED, rejected)
         console.print(f"the photos that could not be read are listed in {output / REJECTED}", soft_wrap=True)
     typer.echo(f"model saved in {output}")
+    if report is not None and judged is not None:
+        write_page(model, judged, report, photos)
 
 
 def _budget(share: float | None, macs: str | None, ms: float | None, keep: float | None) -> "Budget | None":
@@ -243,10 +249,10 @@ def _budget(share: float | None, macs: str | None, ms: float | None, keep: float
 
 
 def _fit_in_stages(
-    model: "ManyEyesClassifier", found: "PhotoSet", compare: bool, report: Path | None, photos: str
-) -> "tuple[Rejected, ...]":
-    """Look at the photos, with backbones adapted to a part of them if so wished, compare all methods, fit, and write a
-    report if one is wanted."""
+    model: "ManyEyesClassifier", found: "PhotoSet", compare: bool, wants_report: bool
+) -> "tuple[tuple[Rejected, ...], Judged | None]":
+    """Look at the photos, with backbones adapted to a part of them if so wished, compare all methods, and fit. What
+    could not be read, and, for a report, what the model says of its own photos without having seen them."""
     import numpy as np
 
     from manyeyes.cli.compared import compare_methods, rows_of, without_copies
@@ -271,13 +277,12 @@ def _fit_in_stages(
     with waiting("fitting the model"):
         model.fit_seen(seen.select(train), labels[train], None if groups is None else groups[train])
     model.facts_ |= told
-    if report is not None:
-        from manyeyes.report.judged import judge_training
+    if not wants_report:
+        return seen.rejected, None
+    from manyeyes.report.judged import judge_training
 
-        numbers = np.searchsorted(model.classes_, labels[train])
-        judged = judge_training(model, seen.select(train), numbers, good.select(train).paths)
-        write_page(model, judged, report, photos)
-    return seen.rejected
+    numbers = np.searchsorted(model.classes_, labels[train])
+    return seen.rejected, judge_training(model, seen.select(train), numbers, good.select(train).paths, learnt)
 
 
 def _fit_jointly(model: "ManyEyesClassifier", found: "PhotoSet") -> "tuple[Rejected, ...]":

@@ -40,7 +40,7 @@ def report(
     from manyeyes.classifier import ManyEyesClassifier
     from manyeyes.cli.evaluate import look_at_labelled
 
-    check_report(output)
+    check_report(output, model)
     from manyeyes.report.judged import judge
 
     loaded = ManyEyesClassifier.load(model, offline, accept_undeclared_licence, engine, features)
@@ -48,14 +48,21 @@ def report(
     write(loaded, judge(loaded, seen, labels, paths), output, photos)
 
 
-def check_report(output: Path) -> None:
-    """Raise what is wrong before all photos are looked at."""
+def check_report(output: Path, model: Path) -> None:
+    """Raise what is wrong before all photos are looked at: among others ChoiceError for a page in the model's folder,
+    which would be no bundle any more."""
+    from manyeyes.errors import ChoiceError
+
+    if model.resolve() in output.resolve().parents:
+        raise ChoiceError(f"{output} lies in the model's own folder: choose another place for the report")
     check_output(output, "report", "manyeyes.report.write", "report")
 
 
 def write(model: "ManyEyesClassifier", judged: "Judged", output: Path, photos: str) -> None:
     """Write the page, and say where it is."""
+    from manyeyes.images.photo import readable
     from manyeyes.report.write import write_report
 
-    write_report(model, judged, output, f"How good it is on {Path(photos).name}")
+    name = photos.rstrip("/").rpartition("/")[2] if "://" in photos else Path(photos).resolve().name
+    write_report(model, judged, output, f"How good it is on {readable(name)}")
     typer.echo(f"report written to {output} ({output.stat().st_size / 1e6:.1f} MB)")

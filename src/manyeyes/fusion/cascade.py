@@ -225,11 +225,12 @@ class Cascade(Fusion):
         self.gate_, self.prior_ = None, None
         if self.by == "confidence":
             return None
-        costs = self.costs_so_far()
-        alone = Frontier.of(Looks.of(said[known], None, costs, "confidence"), said[known], lesson.labels[known])
+        costs, weights = self.costs_so_far(), lesson.weights * known
+        some = Looks.of(said[known], None, costs, "confidence")
+        alone = Frontier.of(some, said[known], lesson.labels[known], weights[known])
         price = alone.price(self.budget) if self.kept is None else alone.keeping(self.kept)
         looks, budget = Looks.of(said, None, costs, self.by), alone.at(price).cost
-        picked = learn_to_pick(self.gate, lesson, self.order_, said, looks, budget, price)
+        picked = learn_to_pick(self.gate, lesson, self.order_, said, looks, weights, budget, price)
         self.gate_, self.prior_ = picked.gate, picked.prior
         return picked.held_out
 

@@ -41,21 +41,29 @@ class Picked:
 
 
 def learn_to_pick(
-    kind: str, lesson: Lesson, order: list[str], said: FloatArray, looks: Looks, budget: float, price: float
+    kind: str,
+    lesson: Lesson,
+    order: list[str],
+    said: FloatArray,
+    looks: Looks,
+    weights: FloatArray,
+    budget: float,
+    price: float,
 ) -> Picked:
-    """From what stages say out of fold, (n, S, C), and how far a cascade by confidence looks.
+    """From what stages say out of fold, (n, S, C), and how far a cascade by confidence looks; photos count ``weights``,
+    (n,), and of those that count nothing nothing need be known.
 
     Where the gate decides alone it picks the stage that answers. Where the cascade goes on, at this price, it picks the
     first that may answer, and is trained with what the cascade comes to from there.
     """
     rows, costs = np.arange(len(said)), looks.costs
     risks = np.nan_to_num(1 - np.exp(said[rows, :, lesson.labels]))
-    charge = risk_for_cost(np.average(risks, axis=0, weights=lesson.weights), costs, budget)
+    charge = risk_for_cost(np.average(risks, axis=0, weights=weights), costs, budget)
     spent = np.broadcast_to(costs, risks.shape)
     if looks.by == "both":
         stops = np.stack([looks.stops_from(start, price) for start in range(len(costs))], axis=1)
         risks, spent = np.take_along_axis(risks, stops, axis=1), costs[stops]
-    objective = Picking(risks, charge * spent, lesson.labels, lesson.weights, lesson.groups)
+    objective = Picking(risks, charge * spent, lesson.labels, weights, lesson.groups)
     first = {backbone_of(name): name for name in reversed(lesson.table.names)}
     # A gate over one block of each backbone weighs as many as there are stages.
     trained = train_gate(

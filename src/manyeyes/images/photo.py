@@ -189,4 +189,6 @@ def _what_it_is_instead(data: bytes) -> str:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which is told beside it
     return readable(str(error)) or type(error).__name__

@@ -1,6 +1,6 @@
 """What a model said of labelled photos: all that a report is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,9 @@ class Judged:
     """n photos, whose classes are ``labels`` (n,), numbers of ``classes``.
 
     paths : to read them by. log_proba : what the model says, (n, C). opinions : by expert, log-probabilities (n, C).
-    votes : of the experts, for each photo. asked : how many backbones a cascade asked, (n,), or None. table, photos :
-    features, and the sha256 of each file. is_new : whether the model was not trained on these photos, or its training
-    photos are judged by what had not seen them.
+    votes : of the experts on some photos, by their rows. asked : how many backbones a cascade asked, (n,), or None.
+    table, photos : features, and the sha256 of each file. is_new : whether the model was not trained on these photos,
+    or its training photos are judged by what had not seen them.
     """
 
     classes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Judged:
     paths: tuple[str, ...]
     log_proba: FloatArray
     opinions: dict[str, FloatArray]
-    votes: tuple[tuple[Vote, ...], ...]
+    votes: Callable[[Index], Sequence[tuple[Vote, ...]]]
     asked: Index | None
     table: FeatureTable
     photos: tuple[str, ...]
@@ -73,7 +73,7 @@ def judge(model: "ManyEyesClassifier", seen: Extraction, labels: Index, paths: S
         tuple(paths),
         run.log_proba if run else fusion.predict_log_proba(seen.table),
         whole.opinions(seen.table),
-        tuple(votes_of(whole, seen.table, names)),
+        lambda rows: votes_of(whole, seen.table[rows], names),
         run.stages + 1 if run else None,
         seen.table,
         seen.photos,
@@ -82,12 +82,15 @@ def judge(model: "ManyEyesClassifier", seen: Extraction, labels: Index, paths: S
     )
 
 
-def judge_training(model: "ManyEyesClassifier", seen: Extraction, labels: Index, paths: Sequence[str]) -> Judged:
-    """The photos that a model has just been fitted to, by what it knew without them; those that all of it had seen are
-    left out."""
+def judge_training(
+    model: "ManyEyesClassifier", seen: Extraction, labels: Index, paths: Sequence[str], learnt: Sequence[str]
+) -> Judged:
+    """The photos that a model has just been fitted to, by what it knew without them. Those that all of it had seen are
+    left out, and those, by sha256, that its backbones have ``learnt`` from."""
     fusion = model.fusion_
     opinions = fusion.honest_opinions()
-    known = np.flatnonzero(np.isfinite([fusion.out_of_fold_, *opinions.values()]).all(axis=(0, 2)))
+    is_known = np.isfinite([fusion.out_of_fold_, *opinions.values()]).all(axis=(0, 2))
+    known = np.flatnonzero(is_known & ~np.isin(seen.photos, learnt))
     said, some = {name: one[known] for name, one in opinions.items()}, seen.select(known)
     names = tuple(str(name) for name in model.classes_)
 
@@ -101,7 +104,7 @@ def judge_training(model: "ManyEyesClassifier", seen: Extraction, labels: Index,
         tuple(paths[row] for row in known.tolist()),
         fusion.out_of_fold_[known],
         said,
-        tuple(tuple(vote(expert, row) for expert in said) for row in range(len(known))),
+        lambda rows: [tuple(vote(expert, row) for expert in said) for row in rows.tolist()],
         None,
         some.table,
         some.photos,

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from manyeyes.backbones.card import Card
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.images.photo import readable
+from manyeyes.photo_classifier import LOCAL
 from manyeyes.predictions import Vote
 from manyeyes.report.findings import Findings
 from manyeyes.report.judged import Index, Judged
-from manyeyes.report.suspects import ALIKE, Pair
+from manyeyes.report.suspects import ALIKE, Pair, can_be_sought
 
 if TYPE_CHECKING:
     from manyeyes.classifier import ManyEyesClassifier
@@ -59,7 +61,8 @@ def verdict(found: Findings) -> str:
     )
     if found.better == found.worse == 0:
         return text + "They are right about the same photos."
-    sure = "more than chance" if found.p_value < 0.05 else "so few photos cannot tell that from chance"
+    which = "more" if found.better > found.worse else "fewer"
+    sure = f"{which} than by chance" if found.p_value < 0.05 else "so few photos cannot tell that from chance"
     only = found.better + found.worse
     return text + (
         f"Of {only} {_plural(only, 'photo')} about which only one of the two is right, that is all together for "
@@ -107,8 +110,8 @@ def kinds(photos: Sequence[dict[str, Any]]) -> list[tuple[str, str, int]]:
 
 
 def doubted(judged: Judged, rows: Index) -> str:
-    if len(np.unique(judged.labels)) < len(judged.classes):
-        return "Not sought: some classes have no photo here."
+    if not can_be_sought(judged):
+        return "Not sought: that wants photos of each class that the model was not trained on."
     if not len(rows):
         return "None was found by confident learning (cleanlab)."
     count = len(rows)
@@ -128,12 +131,12 @@ def alike(judged: Judged, pairs: Sequence[Pair]) -> str:
     )
 
 
-def counted(judged: Judged) -> str:
-    """What the last column of votes is."""
-    first = next((vote for votes in judged.votes for vote in votes), None)
-    if first is None:
-        return ""
-    return "weight" if first.weight is not None else "log-odds"
+def counted(votes: Sequence[tuple[Vote, ...]]) -> str:
+    """What the last column of votes is; nothing where the fusion does not tell."""
+    every = [vote for cast in votes for vote in cast]
+    if any(vote.weight is not None for vote in every):
+        return "weight"
+    return "log-odds" if any(vote.contributions for vote in every) else ""
 
 
 def how_much(vote: Vote) -> str:
@@ -160,13 +163,25 @@ def cards(fitted: "ManyEyesClassifier") -> list[dict[str, str]]:
     return [
         {
             "name": card.name,
-            "source": readable(card.source.partition("#")[0]),
+            "source": readable(_origin(fitted, card).partition("#")[0]),
             "licence": card.licence or "not declared",
             "macs": f"{card.macs:.2f}" if card.macs else "",
             "sha256": fitted.weights_[card.name][:16],
         }
         for card in fitted.cards_
     ]
+
+
+def _origin(fitted: "ManyEyesClassifier", card: Card) -> str:
+    """Where weights are from; where a file of the user's lies is nobody's business."""
+    if fitted.is_adapted:
+        return f"adapted from {fitted.facts_['adapted']['from'][card.name]}"
+    return LOCAL if card.is_local else card.source
+
+
+def short_path(path: str) -> str:
+    """A photo's name and its folder's, which mostly is that of its class: where that lies is nobody's business."""
+    return readable("/".join(path.replace("\\", "/").split("/")[-2:]))
 
 
 def _plural(count: int, noun: str) -> str:

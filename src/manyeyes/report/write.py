@@ -1,6 +1,5 @@
 """A report as one file of HTML."""
 
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from manyeyes.images.photo import readable
+from manyeyes.predictions import Vote
 from manyeyes.report import words
 from manyeyes.report.findings import Findings, find
 from manyeyes.report.judged import Index, Judged
@@ -72,7 +72,8 @@ def _context(
 ) -> dict[str, Any]:
     place = {int(row): position for position, row in enumerate(rows)}
     classes = [readable(name) for name in judged.classes]
-    photos = _photos(judged, rows, set(doubted.tolist()))
+    votes = judged.votes(rows)
+    photos = _photos(judged, rows, votes, set(doubted.tolist()))
     # The axis begins below the lowest interval, at a round number.
     lowest = 5 * int(100 * min(row.low for row in found.rows) // 5)
     matrix = _matrix(found)
@@ -106,9 +107,9 @@ def _context(
         "version": __version__,
         "data": {
             "classes": classes,
-            "experts": list(found.names),
+            "experts": list(judged.opinions),
             "backbones": len(model.cards_),
-            "counted": words.counted(judged),
+            "counted": words.counted(votes),
             "photos": photos,
         },
         "css": _asset("report.css"),
@@ -123,16 +124,15 @@ def _matrix(found: Findings) -> list[int]:
     return sorted(by_mistakes[:MOST_CLASSES].tolist())
 
 
-def _photos(judged: Judged, rows: Index, doubted: set[int]) -> list[dict[str, Any]]:
+def _photos(judged: Judged, rows: Index, votes: Sequence[tuple[Vote, ...]], doubted: set[int]) -> list[dict[str, Any]]:
     found = pictures([judged.paths[row] for row in rows], MOST_BYTES)
-    root = os.path.commonpath([Path(path).parent for path in judged.paths])
     proba, disagree, numbers = np.exp(judged.log_proba), judged.disagree, {n: k for k, n in enumerate(judged.classes)}
     experts = {name: k for k, name in enumerate(judged.opinions)}
 
-    def photo(row: int) -> dict[str, Any]:
+    def photo(row: int, cast: tuple[Vote, ...]) -> dict[str, Any]:
         top = np.argsort(-proba[row])[:TOP].tolist()
         return {
-            "path": readable(os.path.relpath(judged.paths[row], root)),
+            "path": words.short_path(judged.paths[row]),
             "picture": found.get(judged.paths[row], ""),
             "truth": int(judged.labels[row]),
             "said": int(judged.predicted[row]),
@@ -142,8 +142,8 @@ def _photos(judged: Judged, rows: Index, doubted: set[int]) -> list[dict[str, An
             "asked": int(judged.asked[row]) if judged.asked is not None else 0,
             "votes": [
                 [experts[vote.backbone], numbers[vote.label], round(vote.probability, 4), words.how_much(vote)]
-                for vote in judged.votes[row]
+                for vote in cast
             ],
         }
 
-    return [photo(row) for row in rows.tolist()]
+    return [photo(row, cast) for row, cast in zip(rows.tolist(), votes, strict=True)]

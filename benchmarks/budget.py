@@ -71,7 +71,8 @@ def main() -> None:
         found = read_photos(folder)
         seen = model.look(found.paths)
         labels = np.array(found.select(seen.is_good).labels)
-        calls = [
+        # One after the other: all at once they would hold the features many times over.
+        calls = (
             joblib.delayed(finished)(
                 arguments.kept and arguments.kept / f"{arguments.zoo}-{folder.name}-{seed}-{fold}.json",
                 seen.select(train),
@@ -82,9 +83,9 @@ def main() -> None:
             )
             for seed in range(arguments.seeds)
             for fold, (train, test) in enumerate(halves(seen, labels, seed))
-        ]
+        )
         with joblib.parallel_config("loky", n_jobs=arguments.workers, inner_max_num_threads=1):
-            runs[folder.name] = joblib.Parallel()(calls)
+            runs[folder.name] = joblib.Parallel(pre_dispatch="n_jobs")(calls)
         print(folder.name, [run["by all"] for run in runs[folder.name]], flush=True)
     results = {"macs": macs, "milliseconds": milliseconds, "runs": runs}
     keep(arguments.output, "As few backbones as a photo needs", results, text(results, arguments.zoo))

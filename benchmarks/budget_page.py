@@ -17,7 +17,8 @@ Figures = np.ndarray
 def text(results: dict[str, Any], zoo: str) -> str:
     runs, macs = results["runs"], results["macs"]
     names, first = list(runs), next(iter(runs.values()))[0]
-    kept, within = list(first["ways"]["confidence"]["keeping"]), budgets(results)
+    kept = list(first["ways"]["confidence"]["keeping"])
+    own, common = budgets(results, ["confidence"]), budgets(results, list(NAMES))
     hindsight = list(first["ways"]["confidence"]["in hindsight"])
     sets = ", ".join(f"{name} {spread([run['by all'] for run in some])}" for name, some in runs.items())
     return "\n\n".join(
@@ -36,8 +37,8 @@ def text(results: dict[str, Any], zoo: str) -> str:
             "**The least cost by the very photos that judge**, which nobody can know:",
             by_set(results, "in hindsight", hindsight, [f"{100 * float(one):g}%" for one in hindsight]),
             "**Within a budget**, learnt from the training photos:",
-            by_set(results, "within", within, [f"{100 * float(one):g}%" for one in within]),
-            by_way(results, "within", within, [f"{100 * float(one):g}%" for one in within]),
+            by_set(results, "within", own, [f"{100 * float(one):g}%" for one in own]),
+            by_way(results, "within", common, [f"{100 * float(one):g}%" for one in common]),
             "**Always the same backbones**, chosen on the training photos by what they know together; and the cascade "
             "with what they cost for its budget, accuracy in %. *Gain*: of the cascade, in points, and in how many "
             "halves it is better (Wilcoxon's signed-rank test). *For*: what the cascade cost of what they cost.",
@@ -46,10 +47,10 @@ def text(results: dict[str, Any], zoo: str) -> str:
     )
 
 
-def budgets(results: dict[str, Any]) -> list[str]:
-    """Those that all halves have in common: rivals' costs differ."""
+def budgets(results: dict[str, Any], ways: list[str]) -> list[str]:
+    """Those within which these can be, in all halves; rivals' costs differ."""
     runs = [run for some in results["runs"].values() for run in some]
-    within = [set(run["ways"]["confidence"]["within"]) for run in runs]
+    within = [set(run["ways"][way]["within"]) for run in runs for way in ways]
     rivals = {str(one["cost"]) for run in runs for one in run["always"].values()}
     return sorted(set.intersection(*within) - rivals, key=float)
 
@@ -125,7 +126,7 @@ def draw(results: dict[str, Any], output: Path) -> None:
         figure = new_figure(4.8, "Accuracy that is kept, for what it costs")
         axes = figure.subplots()
         for way, colour in (("thumbnail", GREY), ("threshold", GREEN), ("both", VERMILION), ("confidence", BLUE)):
-            points = [mean_figures(results, way, "within", budget)[[0, 2]] for budget in budgets(results)]
+            points = [mean_figures(results, way, "within", budget)[[0, 2]] for budget in budgets(results, [way])]
             axes.plot(*(100 * np.array(points)).T, "o-", color=colour, markersize=4, linewidth=1.6, label=NAMES[way])
         always = next(iter(results["runs"].values()))[0]["always"]
         rivals = 100 * np.array([mean_rival(results, what) for what in always])

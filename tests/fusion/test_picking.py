@@ -90,3 +90,7 @@ def test_the_price_of_cost_is_the_least_that_fits_the_budget() -> None:
         price = risk_for_cost(risks, costs, budget)
         assert costs[(risks + price * costs).argmin()] == budget
     assert risk_for_cost(risks, costs, 1.0) == 0
+
+
+def test_choices_that_cost_the_same_are_told_by_risk_alone() -> None:
+    assert risk_for_cost(np.array([0.2, 0.1, 0.1]), np.array([0.5, 0.5, 1.0]), 0.5) == 0

@@ -214,11 +214,21 @@ class Cascade(Fusion):
             raise ChoiceError("too few photos to learn a price by: add some, or leave out the budget")
         costs = self.costs_so_far()
         weights = self._learn_to_pick(lesson, said, known)
-        looks = Looks.of(said[known], None if weights is None else weights[known], costs, self.by)
-        self.frontier_ = vars(Frontier.of(looks, said[known], lesson.labels[known], lesson.weights[known]))
+        found = self._frontier(lesson, said, weights, known)
+        if self.by == "both" and self.kept is None and not found.allows(self.budget).any():
+            # Where the gate lets photos begin alone takes more than the budget: confidence decides by itself.
+            self.gate_ = self.prior_ = weights = None
+            found = self._frontier(lesson, said, weights, known)
+        self.frontier_ = vars(found)
         self.spend(self.budget) if self.kept is None else self.keep(self.kept)
         stops = Looks.of(said, weights, costs, self.by).stops(self.price_)
         return said[np.arange(len(said)), stops]
+
+    def _frontier(
+        self, lesson: Lesson, said: FloatArray, weights: FloatArray | None, known: npt.NDArray[np.bool_]
+    ) -> Frontier:
+        looks = Looks.of(said[known], None if weights is None else weights[known], self.costs_so_far(), self.by)
+        return Frontier.of(looks, said[known], lesson.labels[known], lesson.weights[known])
 
     def _learn_to_pick(self, lesson: Lesson, said: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray | None:
         """Train the gate, if there is one; return the stages' log-weights (n, S) by gates that had not seen a photo."""

@@ -58,11 +58,12 @@ def learn_to_pick(
     """
     rows, costs = np.arange(len(said)), looks.costs
     risks = np.nan_to_num(1 - np.exp(said[rows, :, lesson.labels]))
-    charge = risk_for_cost(np.average(risks, axis=0, weights=weights), costs, budget)
     spent = np.broadcast_to(costs, risks.shape)
     if looks.by == "both":
         stops = np.stack([looks.stops_from(start, price) for start in range(len(costs))], axis=1)
         risks, spent = np.take_along_axis(risks, stops, axis=1), costs[stops]
+    mean_risks, mean_costs = (np.average(one, axis=0, weights=weights) for one in (risks, spent))
+    charge = risk_for_cost(mean_risks, mean_costs, budget)
     objective = Picking(risks, charge * spent, lesson.labels, weights, lesson.groups)
     first = {backbone_of(name): name for name in reversed(lesson.table.names)}
     # A gate over one block of each backbone weighs as many as there are stages.
@@ -73,9 +74,11 @@ def learn_to_pick(
 
 
 def risk_for_cost(risks: FloatArray, costs: FloatArray, budget: float) -> float:
-    """The least price at which the stage of least risk + price · cost, both (S,), is within a budget; of the first, if
-    none is."""
-    pairs = combinations(range(len(costs)), 2)
+    """The least price at which the choice of least risk + price · cost, both (S,) with the costs rising, is within a
+    budget; of the first, if none is."""
+    pairs = [(i, j) for i, j in combinations(range(len(costs)), 2) if costs[j] > costs[i]]
     slopes = {(risks[i] - risks[j]) / (costs[j] - costs[i]) * (1 + 1e-9) for i, j in pairs}
     prices = sorted({0.0, *(slope for slope in slopes if slope > 0)})
-    return float(next((price for price in prices if costs[(risks + price * costs).argmin()] <= budget), prices[-1]))
+    return float(
+        next((price for price in prices if costs[(risks + price * costs).argmin()] <= budget * (1 + 1e-9)), prices[-1])
+    )

@@ -36,6 +36,7 @@ def model():
     }
     weights = {"net": "0123456789abcdef" * 4, "other|net": "f" * 64}
     return SimpleNamespace(
+        training="staged",
         cards_=(card, nameless),
         weights_=weights,
         classes_=[0, 1],

@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from manyeyes.fusion.cascade import Cascade
 from manyeyes.images.photo import readable
 from manyeyes.label_space.vectors import PACKAGES
+from manyeyes.turns import HOW_FAR
 from manyeyes.version import __version__
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _budget(model: "ManyEyesClassifier") -> list[str]:
         return []
     spent = fusion.expected()
     return [
-        f"The backbones are asked in turn until the answer is sure: {', '.join(map(_cell, fusion.order_))}. On its "
+        f"The backbones are asked in turn {HOW_FAR[fusion.by]}: {', '.join(map(_cell, fusion.order_))}. On its "
         f"training photos, by what had not seen them, that takes {spent.cost:.1%} of what all of them take, and "
         f"{spent.accuracy:.1%} are right (by all: {spent.accuracy_of_all:.1%})."
     ]

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from manyeyes.fusion.cascade import Cascade, Run
+from manyeyes.fusion.frontier import By
+
+HOW_FAR: dict[By, str] = {
+    "confidence": "until the answer is sure",
+    "thumbnail": "as far as a gate sees fit by the thumbnail",
+    "both": "as far as a gate sees fit by the thumbnail, and on until the answer is sure",
+}
 
 
 @dataclass(frozen=True)

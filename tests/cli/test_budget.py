@@ -180,6 +180,7 @@ def test_a_gate_may_decide_by_the_thumbnail(run, world, zoo, tmp_path, by):
     )
     assert done.status == 0, done.err
     assert "as far as a gate sees fit by the thumbnail" in done.err
+    assert "as far as a gate sees fit by the thumbnail" in (tmp_path / "m" / "README.md").read_text()
     model = ManyEyesClassifier.load(tmp_path / "m")
     assert (model.fusion_.by, type(model.fusion_.gate_).__name__) == (by, "CnnGate32")
     records = json.loads(run("predict", tmp_path / "m", "--json", "--explain", *world.paths).out)

@@ -324,17 +324,13 @@ def _say_gate(model: "ManyEyesClassifier") -> None:
 
 def _say_budget(model: "ManyEyesClassifier") -> None:
     from manyeyes.fusion.cascade import Cascade
+    from manyeyes.turns import HOW_FAR
 
     fusion = model.fusion_
     if isinstance(fusion, Cascade):
         spent = fusion.expected()
-        until = {
-            "confidence": "until the answer is sure",
-            "thumbnail": "as far as a gate sees fit by the thumbnail",
-            "both": "as far as a gate sees fit by the thumbnail, and on until the answer is sure",
-        }[fusion.by]
         console.print(
-            f"backbones are asked in turn {until}: {', '.join(fusion.order_)}\n"
+            f"backbones are asked in turn {HOW_FAR[fusion.by]}: {', '.join(fusion.order_)}\n"
             f"on photos that were left out that takes {spent.cost:.1%} of what all take, and {spent.accuracy:.1%} "
             f"are right (by all: {spent.accuracy_of_all:.1%})",
             soft_wrap=True,

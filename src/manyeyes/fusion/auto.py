@@ -90,15 +90,6 @@ class Auto(Fusion):
     def watch(self) -> Watch:
         return _Watch({name: self._view(name) for name in self.blocks_})
 
-    def say_nested(self, fusions: Sequence[Fusion], table: FeatureTable) -> FloatArray:
-        # Distances to the landmarks, which take longest, are found once for all.
-        return np.concatenate(
-            [
-                np.stack([_say(fusion, sight) for fusion in fusions], axis=1)
-                for sight in self._sights(self._table(table))
-            ]
-        )
-
     def _fit(self, lesson: Lesson) -> FloatArray:
         return self._take(_Learning(lesson, self.random_state))
 
@@ -195,14 +186,9 @@ class _Watch(Watch):
         self._sight = Sight(views, {})
 
     def say(self, fusion: Fusion, table: FeatureTable, kept: npt.NDArray[np.int64]) -> FloatArray:
+        assert isinstance(fusion, Auto)
         self._sight = self._sight.of(kept, fusion._table(table).blocks)
-        return _say(fusion, self._sight)
-
-
-def _say(fusion: Fusion, sight: Sight) -> FloatArray:
-    """Of the photos in sight, which sees all of its blocks: (p, C)."""
-    assert isinstance(fusion, Auto)
-    return tempered(fusion._pool(fusion._opinions_of(sight)), fusion.temperature_)
+        return tempered(fusion._pool(fusion._opinions_of(self._sight)), fusion.temperature_)
 
 
 # A ridge, and whether its distances are plain or whitened.

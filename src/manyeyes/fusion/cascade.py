@@ -6,7 +6,7 @@ that is worth a price (:mod:`manyeyes.fusion.frontier`), which honest outputs of
 Or a gate picks a stage by the photo's thumbnail: where the photo stops, or only where it may stop at the earliest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -133,7 +133,7 @@ class Cascade(Fusion):
         def run(some: FeatureTable) -> Run:
             return self.run(len(some), lambda number, rows: (rows, some.select(self.stages_[number].blocks_)[rows]))
 
-        parts = [run(table[start : start + PART]) for start in range(0, max(len(table), 1), PART)]
+        parts = [run(part) for part in _parts(table)]
         return Run(*(np.concatenate([vars(part)[one.name] for part in parts]) for one in fields(Run)))
 
     def opinions(self, X: FeatureTable) -> dict[str, FloatArray]:
@@ -144,7 +144,12 @@ class Cascade(Fusion):
 
     def opinions_of_stages(self, table: FeatureTable) -> FloatArray:
         """What every stage says of photos that all backbones have looked at: log-probabilities (n, S, C)."""
-        return self.stages_[-1].say_nested(self.stages_, table)
+
+        def say(some: FeatureTable) -> FloatArray:
+            watch, every = self.stages_[-1].watch(), np.arange(len(some))
+            return np.stack([watch.say(stage, some, every) for stage in self.stages_], axis=1)
+
+        return np.concatenate([say(part) for part in _parts(table)])
 
     def looks(self, said: FloatArray, table: FeatureTable) -> Looks:
         """How far it is worth to look at photos of which every stage says this, (n, S, C)."""
@@ -255,3 +260,8 @@ class Cascade(Fusion):
 
     def _log_proba(self, table: FeatureTable) -> FloatArray:
         return self.run_on(table).log_proba
+
+
+def _parts(table: FeatureTable) -> Iterator[FeatureTable]:
+    for start in range(0, max(len(table), 1), PART):
+        yield table[start : start + PART]

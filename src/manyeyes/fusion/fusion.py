@@ -115,10 +115,6 @@ class Fusion(LogProbaClassifier):
         """For asking in turn those that were fitted with this one by :meth:`fit_nested`, about ever fewer photos."""
         return Watch()
 
-    def say_nested(self, fusions: "Sequence[Fusion]", table: FeatureTable) -> FloatArray:
-        """What fusions say, S of them, that were fitted with this one by :meth:`fit_nested`: (n, S, C)."""
-        return np.stack([fusion.predict_log_proba(table) for fusion in fusions], axis=1)
-
     def _prepare(self, lesson: Lesson) -> None:
         """Take down what the lesson is about."""
         self.classes_ = lesson.classes

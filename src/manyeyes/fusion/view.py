@@ -78,9 +78,10 @@ class Sight:
         return np.broadcast_to(near.mean(axis=1, keepdims=True), near.shape) if name == self._silent else near
 
     def of(self, kept: Index, blocks: Mapping[str, npt.NDArray[np.float32]]) -> "Sight":
-        """Only these of the photos, (n,), in these blocks."""
+        """Only these of the photos, (n,) rising, in these blocks."""
         other = Sight(self._views, blocks)
-        other._known = {key: near[kept] for key, near in self._known.items()}
+        # Where all are kept there is nothing to copy.
+        other._known = {key: near if len(kept) == len(near) else near[kept] for key, near in self._known.items()}
         return other
 
     def without(self, name: str) -> "Sight":

@@ -84,7 +84,7 @@ def _context(
         "sections": [one for one in words.SECTIONS if found.rescue or one[0] != "agree"],
         "verdict": words.verdict(found),
         "found": found,
-        "scale": (lowest,),
+        "lowest": lowest,
         "place": lambda share: round(100 * (100 * share - lowest) / (100 - lowest), 2),
         "reliability": reliability_diagram(found.bins),
         "confused": words.confused(found, classes, len(matrix)),
